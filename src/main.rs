@@ -1,0 +1,2 @@
+//! Sluse.
+fn main() {}
