@@ -1,1 +1,12 @@
-//! Sluse.
+//! The pure core of Sluse: what a workflow decides, never what it does.
+//!
+//! A workflow is a [`engine::Machine`]: a function from an immutable order, a state and one thing that happened to
+//! the next state and the effects that must follow. Nothing in this crate knows a clock, a random number, a socket
+//! or a database; time arrives as an argument and leaves as a duration.
+//!
+//! Read [`engine`] for the vocabulary, then [`payment`] for the machine that carries the promise, then
+//! [`remittance`] and [`qr_payment`] for what is sold on top of it.
+
+pub mod engine;
+pub mod ports;
+pub mod time;
