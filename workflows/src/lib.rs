@@ -1,1 +1,5 @@
-//! Sluse.
+//! The pure core of Sluse: values, laws and state machines. It reads no clock, holds no generator
+//! and does no I/O; time and chance reach it as arguments.
+
+pub mod calendar;
+pub mod time;
