@@ -2,4 +2,6 @@
 //! and does no I/O; time and chance reach it as arguments.
 
 pub mod calendar;
+pub mod ids;
+pub mod text;
 pub mod time;
