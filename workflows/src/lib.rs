@@ -3,5 +3,6 @@
 
 pub mod calendar;
 pub mod ids;
+pub mod money;
 pub mod text;
 pub mod time;
