@@ -5,5 +5,6 @@
 //! perform, settle; [`apalis`] runs it. [`providers`] holds the only outgoing connections.
 
 pub mod ports;
+pub mod providers;
 pub mod registry;
 pub mod store;
