@@ -82,8 +82,9 @@ impl Wire {
     fn url(&self, target: &str) -> Result<Url, HttpFault> {
         let url = Url::parse(&format!("{}{target}", self.base))
             .map_err(|_| HttpFault::NotSent("the address could not be built"))?;
-        // A parser that turns `/a/../b` into `/b` would ask about something else than was meant.
-        if url.as_str().strip_prefix(&self.base) == Some(target) {
+        // A parser that turns `/a/../b` into `/b`, or the base into a user's name, would ask about something else than
+        // was meant, or somebody else.
+        if target.starts_with('/') && url.as_str().strip_prefix(&self.base) == Some(target) {
             Ok(url)
         } else {
             Err(HttpFault::NotSent("the address could not be built"))
