@@ -187,13 +187,13 @@ impl Drop for ScriptedBank {
 }
 
 /// Gives back a connection that has to stay open.
-async fn play(mut stream: TcpStream, act: Act, heard: &Mutex<Vec<String>>) -> Option<TcpStream> {
+async fn play(mut stream: TcpStream, act: Act, ears: &Mutex<Vec<String>>) -> Option<TcpStream> {
     if matches!(act, Act::ResetUnread) {
         stream.set_zero_linger().expect("a TCP socket");
         return None;
     }
     let request = read_request(&mut stream).await;
-    heard.lock().expect("no panic under the lock").push(request);
+    ears.lock().expect("no panic under the lock").push(request);
     match act {
         Act::Answer(text) => {
             // A client that has read enough may hang up while this is written.

@@ -14,9 +14,16 @@ use crate::providers::testing::{Counted, Standing};
 
 const LONG: Duration = Duration::from_secs(5);
 
+/// What the desk does with one request.
+#[derive(Debug)]
+enum Said {
+    Reply(u16, String),
+    Nothing(HttpFault),
+}
+
 /// A token desk that answers once it may, in the order of its script.
 struct Desk {
-    script: Mutex<VecDeque<Result<(u16, String), HttpFault>>>,
+    script: Mutex<VecDeque<Said>>,
     asked: AtomicUsize,
     open: Semaphore,
     form: Mutex<String>,
@@ -31,9 +38,13 @@ impl HttpPort for Desk {
         *self.form.lock().expect("no panic") = String::from_utf8(request.body.to_vec()).expect("text");
         let pass = self.open.acquire().await.expect("never closed");
         drop(pass);
-        let (status, body) = self.script.lock().expect("no panic").pop_front().expect("scripted")?;
-        let status = StatusCode::from_u16(status).expect("a status");
-        Ok(HttpReply { status, headers: HeaderMap::new(), body: Bytes::from(body) })
+        match self.script.lock().expect("no panic").pop_front().expect("scripted") {
+            Said::Reply(status, body) => {
+                let status = StatusCode::from_u16(status).expect("a status");
+                Ok(HttpReply { status, headers: HeaderMap::new(), body: Bytes::from(body) })
+            }
+            Said::Nothing(fault) => Err(fault),
+        }
     }
 }
 
@@ -43,16 +54,16 @@ struct Setting {
     clock: Arc<Standing>,
 }
 
-fn granted(token: &str, expires_in: u64) -> Result<(u16, String), HttpFault> {
+fn granted(token: &str, expires_in: u64) -> Said {
     let body = format!(r#"{{"access_token":"{token}","expires_in":{expires_in},"token_type":"Bearer"}}"#);
-    Ok((200, body))
+    Said::Reply(200, body)
 }
 
-fn said(status: u16, body: &str) -> Result<(u16, String), HttpFault> {
-    Ok((status, body.to_owned()))
+fn said(status: u16, body: &str) -> Said {
+    Said::Reply(status, body.to_owned())
 }
 
-fn setting(script: Vec<Result<(u16, String), HttpFault>>) -> Setting {
+fn setting(script: Vec<Said>) -> Setting {
     let source =
         TokenSource::ClientCredentials { id: "slu se&".to_owned(), secret: SecretString::from("s=cret") };
     let desk = Arc::new(Desk {
@@ -102,7 +113,7 @@ async fn a_token_is_kept_until_shortly_before_it_expires() {
 
 #[tokio::test]
 async fn all_who_wait_share_one_fetch_and_its_result() {
-    let broken = Err(HttpFault::Unknown("the connection broke before an answer"));
+    let broken = Said::Nothing(HttpFault::Unknown("the connection broke before an answer"));
     for (script, expected) in [
         (granted("one", 3600), Ok("Bearer one".to_owned())),
         (broken, Err(Setback::NotSent("no token"))),
@@ -157,8 +168,8 @@ async fn a_token_that_cannot_be_had_is_never_an_unknown_outcome() {
         (said(200, "{\"access_token\":\"a\\nb\",\"expires_in\":1}"), odd.clone()),
         (said(200, r#"{"access_token":"a","expires_in":-1}"#), odd.clone()),
         (said(200, r#"{"access_token":"a","expires_in":1,"token_type":"mac"}"#), odd),
-        (Err(HttpFault::Unknown("no answer in time")), none.clone()),
-        (Err(HttpFault::NotSent("no connection")), none),
+        (Said::Nothing(HttpFault::Unknown("no answer in time")), none.clone()),
+        (Said::Nothing(HttpFault::NotSent("no connection")), none),
     ];
     for (script, expected) in table {
         let name = format!("{script:?}");

@@ -133,7 +133,8 @@ async fn a_request_that_a_kept_connection_lost_is_not_sent_again() {
 async fn any_status_is_an_answer_and_a_redirect_is_not_followed() {
     for status in ["200 OK", "307 Temporary Redirect", "404 Not Found", "500 Internal Server Error"] {
         let elsewhere = ScriptedBank::new(vec![answer("200 OK", "{}")]).await;
-        let head = format!("HTTP/1.1 {status}\r\nLocation: {}/\r\nContent-Length: 2\r\n\r\n{{}}", elsewhere.url);
+        let head =
+            format!("HTTP/1.1 {status}\r\nLocation: {}/\r\nContent-Length: 2\r\n\r\n{{}}", elsewhere.url);
         let bank = ScriptedBank::new(vec![Act::Answer(head)]).await;
         let reply = wire(&bank.url).send(post(), LONG).await.unwrap_or_else(|fault| panic!("{fault:?}"));
         assert_eq!(reply.status, status[..3].parse::<StatusCode>().expect("a status"));
@@ -145,7 +146,12 @@ async fn any_status_is_an_answer_and_a_redirect_is_not_followed() {
 #[tokio::test]
 async fn only_what_may_be_sent_several_times_is_sent_again() {
     let acts = || {
-        vec![answer("503 Service Unavailable", "{}"), Act::Reset, answer("200 OK", "{}"), answer("200 OK", "{}")]
+        vec![
+            answer("503 Service Unavailable", "{}"),
+            Act::Reset,
+            answer("200 OK", "{}"),
+            answer("200 OK", "{}"),
+        ]
     };
     let bank = ScriptedBank::new(acts()).await;
     let reply = wire(&bank.url).send(get().several(), LONG).await.unwrap_or_else(|fault| panic!("{fault:?}"));
@@ -186,7 +192,16 @@ async fn an_address_that_means_another_resource_is_not_asked() {
 #[test]
 fn a_base_address_is_of_the_web_and_bare() {
     let waits = Waits { connect: SHORT, read: SHORT, retry_base: SHORT };
-    for base in ["", "localhost:1", "ftp://bank", "http://", "http://bank/?q", "http://bank/#f", "http://me:pw@bank/"] {
+    for base in [
+        "",
+        "localhost:1",
+        "ftp://bank",
+        "http://",
+        "http://bank/?q",
+        "http://bank/#f",
+        "http://me:pw@bank/",
+        "http://:pw@bank/",
+    ] {
         assert!(matches!(Wire::open(base, waits), Err(Unusable::Address)), "{base}");
     }
     for base in ["http://127.0.0.1:1", "https://bank.example/base/"] {
