@@ -23,12 +23,16 @@ fn key() -> TokenSource {
 }
 
 fn aggregator(bank: &ScriptedBank, token: TokenSource) -> OpenBanking {
+    reading(bank, token, Duration::from_secs(30))
+}
+
+fn reading(bank: &ScriptedBank, token: TokenSource, read_timeout: Duration) -> OpenBanking {
     let settings = Settings {
         provider: "neonomics".into(),
         base_url: bank.url.clone(),
         token,
         connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_millis(200),
+        read_timeout,
         retry_base: Duration::from_millis(1),
     };
     let clock = Arc::new(Standing::default());
@@ -145,10 +149,11 @@ async fn without_a_token_no_payment_leaves() {
 
 #[tokio::test]
 async fn silence_is_unknown_for_every_question_and_is_asked_once() {
+    let short = Duration::from_millis(200);
     for act in [Act::Hang, Act::Reset, Act::Close, answer("503 Service Unavailable", "{}")] {
         for (operation, call) in every_call() {
             let bank = ScriptedBank::new(vec![act.clone(), answer("201 Created", CREATED)]).await;
-            let finding = aggregator(&bank, key()).perform(&call, &context()).await;
+            let finding = reading(&bank, key(), short).perform(&call, &context()).await;
             assert!(matches!(finding, Finding::Unknown(_)), "{operation}: {finding:?}");
             assert_eq!(bank.heard().len(), 1, "{operation}");
         }
