@@ -31,7 +31,7 @@ impl AnchoredClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock port")]
     pub fn wall() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        AnchoredClock { anchor: Mutex::new((Instant::now(), At(micros(since_epoch)))) }
+        AnchoredClock { anchor: Mutex::new((Instant::now(), At::from_micros(micros(since_epoch)))) }
     }
 
     /// Sets it: `at` is now.
@@ -48,7 +48,7 @@ impl AnchoredClock {
 impl Clock for AnchoredClock {
     fn now(&self) -> At {
         let (then, at) = *self.lock();
-        At(at.0.saturating_add(micros(then.elapsed())))
+        at.plus(then.elapsed())
     }
 }
 
