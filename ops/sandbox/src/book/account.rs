@@ -73,7 +73,10 @@ pub(super) fn demo() -> impl Iterator<Item = Account> {
             account_id: AccountId(id.to_owned()),
             bank: BankId(bank.to_owned()),
             iban: Iban::norwegian(number).ok()?,
-            pots: BTreeMap::from([(Currency::NOK, nok), (Currency::EUR, eur)]),
+            pots: [(Currency::NOK, nok), (Currency::EUR, eur)]
+                .into_iter()
+                .filter(|(_, held)| *held > 0)
+                .collect(),
             changed_at: None,
             listed: true,
         })

@@ -83,9 +83,12 @@ impl super::Premises {
     }
 }
 
+/// The pots, the account's own currency first.
 fn shown(account: &Account) -> Value {
     let changed = account.changed_at.unwrap_or_else(ports::now);
-    let balances = account.pots.iter().map(|(currency, minor)| {
+    let home = account.currency();
+    let (first, others): (Vec<_>, Vec<_>) = account.pots.iter().partition(|(currency, _)| **currency == home);
+    let balances = first.into_iter().chain(others).map(|(currency, minor)| {
         json!({
             "balanceType": "expected",
             "balanceAmount": { "currency": currency, "amount": currency.written(*minor) },

@@ -49,9 +49,12 @@ pub(super) fn json_body(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// A header's text; the contract's headers come once.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
-    headers
-        .get(name)
-        .map(|value| value.to_str().map_err(|_| Refusal::format(format!("{name} must be ASCII"))))
-        .transpose()
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::format(format!("{name} came more than once")));
+    }
+    value.to_str().map(Some).map_err(|_| Refusal::format(format!("{name} must be ASCII")))
 }

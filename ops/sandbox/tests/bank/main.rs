@@ -1,0 +1,10 @@
+//! The bank as its clients meet it: over HTTP on loopback, each test with a bank and a ledger of its own.
+
+mod classes;
+mod contract;
+mod durability;
+mod faults;
+mod pages;
+mod replay;
+mod webhooks;
+mod world;
