@@ -52,7 +52,7 @@ impl Config {
             client: None,
             webhook: None,
             safe_replay: true,
-            token_ttl: Duration::from_secs(3600),
+            token_ttl: Duration::from_hours(1),
         }
     }
 }

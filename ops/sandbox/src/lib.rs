@@ -100,8 +100,8 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     let serve = axum::serve(wire::Wire(listener), routes.into_make_service_with_connect_info::<Switch>())
         .with_graceful_shutdown(until(closed.clone()));
     let server = tokio::spawn(serve.into_future());
-    let timed = Arc::clone(&premises);
-    let timer = tokio::spawn(async move { timed.office.keep_time(closed).await });
+    let clockwork = Arc::clone(&premises);
+    let timer = tokio::spawn(async move { clockwork.office.keep_time(closed).await });
     Ok(Running { address, base_url, closing, premises: Premise(premises), server, timer })
 }
 

@@ -19,8 +19,8 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-            let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-            eprintln!("sluse-sandbox: {error}{causes}");
+            let causes: Vec<_> = causes.map(|cause| format!(": {cause}")).collect();
+            eprintln!("sluse-sandbox: {error}{}", causes.concat());
             ExitCode::FAILURE
         }
     }

@@ -28,7 +28,7 @@ use crate::{
 
 const BODY_LIMIT: usize = 256 * 1024;
 /// Longer than any client waits.
-const HANG: Duration = Duration::from_secs(600);
+const HANG: Duration = Duration::from_mins(10);
 
 /// What the client gets.
 enum Ending {
@@ -236,7 +236,7 @@ fn unavailable(text: &str, retry_after: Option<u64>) -> Refusal {
 }
 
 fn named(refusal: Refusal, bank: Option<&BankId>) -> Response {
-    bank.map_or_else(|| refusal.clone().into_response(), |bank| refusal.clone().at(bank).into_response())
+    Refusal { bank: bank.cloned(), ..refusal }.into_response()
 }
 
 /// The status of the true answer with a body that stops in the middle of something else.

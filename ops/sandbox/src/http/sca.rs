@@ -166,7 +166,7 @@ fn refused_page(refusal: &Refusal) -> Response {
 }
 
 fn page(bank: &str, title: &str, facts: &[(&str, String)], action: Option<&str>) -> String {
-    let rows: String = facts
+    let rows: Vec<_> = facts
         .iter()
         .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value)))
         .collect();
@@ -195,6 +195,7 @@ fn page(bank: &str, title: &str, facts: &[(&str, String)], action: Option<&str>)
          <footer>This is a bank to practise on. No money moves.</footer></main></body></html>",
         bank = escaped(bank),
         title = escaped(title),
+        rows = rows.concat(),
     )
 }
 
