@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything a bank needs to start.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Where it listens; port 0 takes a free one.
     pub bind: SocketAddr,
@@ -104,6 +104,21 @@ impl From<Args> for Config {
             safe_replay: !args.no_safe_replay,
             token_ttl: Duration::from_secs(args.token_ttl),
         }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("bind", &self.bind)
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Args").field("bind", &self.bind).field("ledger", &self.ledger).finish_non_exhaustive()
     }
 }
 

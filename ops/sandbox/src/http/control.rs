@@ -38,6 +38,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/calls", get(calls).delete(clear_calls))
         .route("/settings", get(settings).put(change_settings))
         .route("/reset", post(reset))
+        .fallback(async || Refusal::unknown("control call"))
 }
 
 /// A payment as the bank knows it.
@@ -276,7 +277,7 @@ impl super::Premises {
         lock(&self.faults).clear();
         self.calls.clear();
         lock(&self.reads).clear();
-        lock(&self.unsearchable).clear();
+        lock(&self.orders).clear();
     }
 }
 

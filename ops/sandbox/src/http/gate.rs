@@ -6,7 +6,7 @@ use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{ConnectInfo, Request, State},
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{CONTENT_LENGTH, CONTENT_TYPE},
         request::Parts,
     },
@@ -82,7 +82,9 @@ struct Addressed {
     late_create: Duration,
 }
 
-#[derive(Deserialize)]
+/// What the gate needs of a body, however wrong the rest of it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Outline {
     #[serde(rename = "debtorAccount")]
     debtor_account: Option<Debtor>,
@@ -94,7 +96,7 @@ struct Outline {
 
 #[derive(Deserialize)]
 struct Debtor {
-    iban: Option<Iban>,
+    iban: Option<String>,
 }
 
 impl Premises {
@@ -158,56 +160,49 @@ impl Premises {
 
     fn addressed(&self, operation: Operation, parts: &Parts, body: &Bytes) -> Option<Addressed> {
         let id = || parts.uri.path().split('/').nth(3).unwrap_or_default().to_owned();
-        let consent = || headers::consent_id(&parts.headers).ok().flatten();
-        let outline = || serde_json::from_slice::<Outline>(body).ok();
-        let end_to_end = outline_id(operation, outline().as_ref());
+        let consent = headers::consent_id(&parts.headers).ok().flatten();
+        let outline = if parts.method == Method::POST { serde_json::from_slice(body).ok() } else { None };
+        let Outline { debtor_account, end_to_end, bank } = outline.unwrap_or_default();
+        let looked_up = super::payments::end_to_end_of(&parts.uri).unwrap_or_default();
+        let sent_to = lock(&self.orders).get(&looked_up).cloned();
+
         let addressed = self.office.peek(|book, _| {
             let of_consent = |id: &ConsentId| book.consent(id).map(|consent| consent.bank.clone());
+            let consented = consent.as_ref().and_then(of_consent);
             let bank = match operation {
                 Operation::Initiate => {
-                    let debtor =
-                        outline().and_then(|outline| outline.debtor_account).and_then(|debtor| debtor.iban);
-                    book.bank_for(consent().as_ref(), debtor.as_ref())
+                    let debtor = debtor_account
+                        .and_then(|debtor| debtor.iban)
+                        .and_then(|iban| Iban::parse(&iban).ok());
+                    book.bank_for(consent.as_ref(), debtor.as_ref())
                 }
                 Operation::Status | Operation::Cancel => {
                     book.payment(&PaymentId(id())).map(|payment| payment.bank.clone())
                 }
-                Operation::Consent if parts.method == "POST" => outline().and_then(|outline| outline.bank),
-                Operation::Consent => of_consent(&ConsentId(id())),
-                Operation::Balances => consent()
-                    .and_then(|id| of_consent(&id))
-                    .or_else(|| book.account(&AccountId(id())).map(|account| account.bank.clone())),
-                Operation::Locate => consent().and_then(|id| of_consent(&id)).or_else(|| {
-                    let end_to_end = super::payments::end_to_end_of(&parts.uri).unwrap_or_default();
-                    book.payments_of(&end_to_end).next().map(|payment| payment.bank.clone())
-                }),
+                Operation::Consent => bank.or_else(|| of_consent(&ConsentId(id()))),
+                Operation::Balances => {
+                    consented.or_else(|| book.account(&AccountId(id())).map(|account| account.bank.clone()))
+                }
+                Operation::Locate => consented
+                    .or(sent_to)
+                    .or_else(|| book.payments_of(&looked_up).next().map(|payment| payment.bank.clone())),
                 Operation::Token
                 | Operation::Health
                 | Operation::Banks
                 | Operation::Other
                 | Operation::Any => None,
-            }?;
-            let bank = book.bank(&bank)?;
-            let addressed = Addressed {
+            };
+            let bank = book.bank(&bank?)?;
+            Some(Addressed {
                 bank: bank.id.clone(),
                 offline: bank.status == Availability::Offline,
                 late_create: Duration::from_millis(bank.conduct.late_create_ms),
-            };
-            Some((addressed, bank.conduct.lookup))
-        });
-        let (addressed, searchable) = addressed?;
-        if let Some(end_to_end) = end_to_end.filter(|_| !searchable) {
-            lock(&self.unsearchable).insert(end_to_end, addressed.bank.clone());
+            })
+        })?;
+        if let Some(order) = end_to_end.filter(|_| operation == Operation::Initiate) {
+            lock(&self.orders).insert(order, addressed.bank.clone());
         }
         Some(addressed)
-    }
-}
-
-fn outline_id(operation: Operation, outline: Option<&Outline>) -> Option<String> {
-    if operation == Operation::Initiate {
-        outline.and_then(|outline| outline.end_to_end.clone())
-    } else {
-        None
     }
 }
 

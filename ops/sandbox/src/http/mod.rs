@@ -1,4 +1,7 @@
 //! The contract over HTTP: the provider's calls behind the gate, the pages for people, and the control API.
+//!
+//! Each half of the contract is a router of its own in [`routes`]: `open_banking` is here; KYC, accounts and messages
+//! have their place beside it, behind the same gate.
 
 mod accounts;
 mod admission;
@@ -40,8 +43,8 @@ pub(crate) struct Premises {
     pub(crate) closing: watch::Receiver<bool>,
     /// Unattended balance reads per consent on the day of the last one.
     reads: Mutex<HashMap<ConsentId, (NaiveDate, u32)>>,
-    /// The bank of each order sent to a bank without lookup, so that a lookup is refused whether or not it exists.
-    unsearchable: Mutex<HashMap<String, BankId>>,
+    /// The bank each order was sent to, so that a lookup meets that bank's conduct whether or not a payment exists.
+    orders: Mutex<HashMap<String, BankId>>,
 }
 
 type App = Arc<Premises>;
@@ -61,14 +64,14 @@ impl Premises {
             base_url,
             closing,
             reads: Mutex::default(),
-            unsearchable: Mutex::default(),
+            orders: Mutex::default(),
         }
     }
 }
 
 /// All routes.
 pub(crate) fn routes(premises: App) -> Router {
-    let provider = Router::new()
+    let open_banking = Router::new()
         .route("/health", get(accounts::health))
         .route("/auth/token", post(admission::token))
         .route("/banks", get(accounts::banks))
@@ -87,7 +90,7 @@ pub(crate) fn routes(premises: App) -> Router {
     Router::new()
         .merge(sca::routes())
         .nest("/_control", control::routes())
-        .merge(provider)
+        .merge(open_banking)
         .with_state(premises)
 }
 

@@ -117,13 +117,11 @@ pub(super) async fn locate(
     let end_to_end = end_to_end_of(&uri)
         .ok_or_else(|| Refusal::format("endToEndIdentification is missing in the query"))?;
     let consent = headers::consent_id(&headers)?;
-    let unsearchable = lock(&app.unsearchable).get(&end_to_end).cloned();
+    let sent_to = lock(&app.orders).get(&end_to_end).cloned();
     let found = app.office.read(|book, now| {
         let consented = book.bank_for(consent.as_ref(), None);
-        let banks = consented
-            .into_iter()
-            .chain(unsearchable)
-            .chain(book.payments_of(&end_to_end).map(|p| p.bank.clone()));
+        let banks =
+            consented.into_iter().chain(sent_to).chain(book.payments_of(&end_to_end).map(|p| p.bank.clone()));
         for bank in banks {
             if book.bank(&bank).is_some_and(|bank| !bank.conduct.lookup) {
                 return Err(Refusal::not_offered("lookup").at(&bank));

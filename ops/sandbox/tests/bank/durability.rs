@@ -1,5 +1,6 @@
 use std::{
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -7,6 +8,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::world::{KEYS, World, anywhere, client, order};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sluse-sandbox");
 
 #[tokio::test]
 async fn a_restart_forgets_nothing() {
@@ -86,13 +89,12 @@ async fn a_reset_bank_is_new_and_stays_so() {
 struct Program(Child);
 
 impl Program {
-    fn start(ledger: &std::path::Path) -> (Self, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluse-sandbox"))
-            .args(["--bind", "127.0.0.1:0", "--ledger"])
-            .arg(ledger)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn start(ledger: &Path) -> (Self, String) {
+        Self::start_as(Command::new(PROGRAM).arg("--ledger").arg(ledger))
+    }
+
+    fn start_as(command: &mut Command) -> (Self, String) {
+        let mut child = command.args(["--bind", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("sandbox bank listening on ").unwrap().to_owned();
@@ -151,4 +153,51 @@ async fn every_payment_answered_before_a_kill_is_there_after_it() {
     let known: std::collections::HashSet<_> =
         all.iter().map(|truth| truth["paymentId"].as_str().unwrap()).collect();
     assert!(answered.iter().all(|id| known.contains(id.as_str())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_no_answer_and_loses_nothing_that_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = folder.path().join("bank.jsonl");
+    let client = client();
+    // Files of at most a few kilobytes, and an error instead of a signal beyond.
+    let limited = r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#;
+    let (program, url) =
+        Program::start_as(Command::new("sh").args(["-c", limited, PROGRAM, "--ledger"]).arg(&ledger));
+    let pay = async |url: &str, n: u32| {
+        let request = client
+            .post(format!("{url}/v1/payments/domestic-transfer"))
+            .header("X-Request-ID", format!("0191e0f0-0000-7000-8000-{n:012}"))
+            .header("TPP-Redirect-URI", "https://app.example/cb")
+            .json(&order(&format!("e{n}")));
+        crate::world::answer(request.send().await.unwrap()).await
+    };
+    let mut answered = Vec::new();
+    for n in 0..100 {
+        let (http, body) = pay(&url, n).await;
+        if http != StatusCode::CREATED {
+            assert_eq!(http, StatusCode::INTERNAL_SERVER_ERROR, "{body}");
+            break;
+        }
+        answered.push(body["paymentId"].clone());
+    }
+    assert!((1..100).contains(&answered.len()), "{} payments fitted", answered.len());
+    assert_eq!(pay(&url, 100).await.0, StatusCode::INTERNAL_SERVER_ERROR, "once in doubt it stays so");
+    drop(program);
+
+    let (_program, url) = Program::start(&ledger);
+    let all: Vec<Value> =
+        client.get(format!("{url}/_control/payments")).send().await.unwrap().json().await.unwrap();
+    let known: Vec<_> = all.iter().map(|truth| truth["paymentId"].clone()).collect();
+    assert_eq!(known, answered);
+    assert_eq!(pay(&url, 100).await.0, StatusCode::CREATED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_stops_the_program_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut program, url) = Program::start(&folder.path().join("bank.jsonl"));
+    assert_eq!(client().get(format!("{url}/health")).send().await.unwrap().status(), StatusCode::OK);
+    let told = Command::new("kill").arg(program.0.id().to_string()).status().unwrap();
+    assert!(told.success() && program.0.wait().unwrap().success());
 }

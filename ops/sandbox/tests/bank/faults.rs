@@ -125,6 +125,9 @@ async fn an_offline_bank_takes_only_its_own_calls_down() {
     assert_eq!((http, &refusal["bank"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("dnb")));
     assert_eq!(world.get(&format!("/v1/payments/{at_dnb}/status")).await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.cancel(&at_dnb).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    for end_to_end in ["at-dnb", "e2"] {
+        assert_eq!(world.locate(end_to_end).await.0, StatusCode::SERVICE_UNAVAILABLE, "{end_to_end}");
+    }
     world.pay(KEYS[1], &order_at_nordea("e3")).await;
     assert_eq!(world.get("/health").await.0, StatusCode::OK);
     let (_, banks) = world.get("/banks").await;
