@@ -13,20 +13,20 @@ async fn bank_of_class(change: serde_json::Value) -> World {
 
 #[tokio::test]
 async fn class_b_forgets_the_key_after_its_window() {
-    let world = bank_of_class(json!({ "class": "B", "keyMemory": { "windowMs": 200 } })).await;
+    let world = bank_of_class(json!({ "class": "B", "keyMemory": { "windowMs": 1500 } })).await;
     let first = world.pay(KEYS[0], &order("e1")).await;
     assert_eq!(world.ask(KEYS[0], &order("e1")).await.1["paymentId"], json!(first));
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    tokio::time::sleep(Duration::from_millis(1600)).await;
     assert_ne!(world.pay(KEYS[0], &order("e1")).await, first);
 }
 
 #[tokio::test]
 async fn class_c_has_no_key_and_shows_a_payment_after_its_lag() {
-    let world = bank_of_class(json!({ "class": "C", "visibilityLagMs": 400 })).await;
+    let world = bank_of_class(json!({ "class": "C", "visibilityLagMs": 1500 })).await;
     world.pay(KEYS[0], &order("e1")).await;
     world.pay(KEYS[0], &order("e1")).await;
     assert_eq!(world.locate("e1").await, (StatusCode::OK, json!([])));
-    tokio::time::sleep(Duration::from_millis(450)).await;
+    tokio::time::sleep(Duration::from_millis(1600)).await;
     assert_eq!(world.locate("e1").await.1.as_array().unwrap().len(), 2);
 }
 
@@ -50,7 +50,7 @@ async fn class_d_refuses_the_lookup_whether_or_not_the_payment_exists() {
 async fn class_e_stays_pending_and_then_flips() {
     for (outcome, status, executed) in [("executed", "ACCC", 1), ("rejected", "RJCT", 0)] {
         let change =
-            json!({ "class": "E", "executionDelayMs": 300, "outcome": outcome, "settleWith": "ACCC" });
+            json!({ "class": "E", "executionDelayMs": 1500, "outcome": outcome, "settleWith": "ACCC" });
         let world = bank_of_class(change).await;
         let id = world.pay(KEYS[0], &order("e1")).await;
         world.post(&format!("/sca/{id}/approve"), json!({})).await;
@@ -63,7 +63,7 @@ async fn class_e_stays_pending_and_then_flips() {
 
 #[tokio::test]
 async fn class_f_creates_although_the_caller_has_gone() {
-    let world = bank_of_class(json!({ "class": "F", "lateCreateMs": 400, "executionDelayMs": 0 })).await;
+    let world = bank_of_class(json!({ "class": "F", "lateCreateMs": 1500, "executionDelayMs": 0 })).await;
     let impatient = world.asking(KEYS[0], &order("e1")).timeout(Duration::from_millis(100));
     assert!(impatient.send().await.unwrap_err().is_timeout());
     assert!(world.truth("e1").await.is_empty());

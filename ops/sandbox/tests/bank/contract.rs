@@ -159,7 +159,7 @@ async fn tokens_expire_and_unknown_ones_are_refused() {
     let world = World::open_with(|config| {
         config.client = Some(client);
         config.api_key = Some("static".into());
-        config.token_ttl = std::time::Duration::from_millis(300);
+        config.token_ttl = std::time::Duration::from_millis(1500);
     })
     .await;
     let token = |secret: &'static str| {
@@ -178,7 +178,7 @@ async fn tokens_expire_and_unknown_ones_are_refused() {
     assert_eq!(world.get("/banks").await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(world.get("/health").await.0, StatusCode::OK);
 
-    tokio::time::sleep(std::time::Duration::from_millis(350)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1600)).await;
     let (http, refusal) = answer(banks(issued).await.unwrap()).await;
     assert_eq!((http, code(&refusal)), (StatusCode::UNAUTHORIZED, "invalid_api_key"));
 }

@@ -31,7 +31,7 @@ async fn a_restart_forgets_nothing() {
 #[tokio::test]
 async fn an_execution_that_was_due_while_the_bank_was_down_happens_once() {
     let world = World::open().await;
-    world.put("/_control/banks/dnb", json!({ "executionDelayMs": 600 })).await;
+    world.put("/_control/banks/dnb", json!({ "executionDelayMs": 2500 })).await;
     let id = world.pay(KEYS[0], &order("e1")).await;
     world.post(&format!("/_control/payments/{id}/approve"), json!({})).await;
     let world = world.reopened().await;

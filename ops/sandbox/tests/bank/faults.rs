@@ -79,7 +79,7 @@ async fn an_error_is_the_one_asked_for() {
 async fn a_late_creation_comes_after_the_error() {
     let world = World::open().await;
     world
-        .place(json!({ "operation": "initiate", "kind": "late_create", "latencyMs": 300, "times": 1 }))
+        .place(json!({ "operation": "initiate", "kind": "late_create", "latencyMs": 1500, "times": 1 }))
         .await;
     let (http, _) = world.ask(KEYS[0], &order("e1")).await;
     assert_eq!(http, StatusCode::INTERNAL_SERVER_ERROR);
@@ -104,13 +104,13 @@ async fn a_hanging_call_is_done_and_never_answered() {
 #[tokio::test]
 async fn latency_slows_without_changing_the_answer() {
     let world = World::open().await;
-    let id = world.place(json!({ "operation": "health", "kind": "latency", "latencyMs": 400 })).await;
+    let id = world.place(json!({ "operation": "health", "kind": "latency", "latencyMs": 1000 })).await;
     let impatient = world.call(Method::GET, "/health").timeout(Duration::from_millis(100));
     assert!(impatient.send().await.unwrap_err().is_timeout());
     assert_eq!(world.get("/health").await.0, StatusCode::OK);
     let removed = world.call(Method::DELETE, &format!("/_control/faults/{id}")).send().await.unwrap();
     assert_eq!(removed.status(), StatusCode::NO_CONTENT);
-    let impatient = world.call(Method::GET, "/health").timeout(Duration::from_millis(300));
+    let impatient = world.call(Method::GET, "/health").timeout(Duration::from_millis(900));
     assert_eq!(impatient.send().await.unwrap().status(), StatusCode::OK);
     assert_eq!(world.get("/_control/faults").await.1, json!([]));
 }
