@@ -246,7 +246,8 @@ impl<D: Driver> Upkeep for SqlStore<D> {
     }
 }
 
-async fn claim<T: Transaction>(
+/// Claims within a transaction.
+pub(super) async fn claim<T: Transaction>(
     tx: &mut T,
     lanes: &[(Lane, usize)],
     node: &NodeId,
