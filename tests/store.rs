@@ -2,6 +2,13 @@
 //!
 //! A case is a function over a [`Subject`]; the tables at the end run each over each store.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a case that meets the unexpected has failed"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -326,7 +333,7 @@ async fn the_last_of_two_tasks_with_one_name_counts(on: &Subject) {
 async fn named_tasks_are_taken_back_and_all_at_the_end(on: &Subject) {
     let three = || vec![task("a", T0), task("b", T0), task("@c", T0)];
     on.commit((1..=3).map(|n| Op::Start(Box::new(with_tasks(order(n), three()))))).await;
-    let names = async |n| {
+    let outstanding = async |n| {
         let rows = on.store.tasks(id(n)).await.unwrap();
         rows.into_iter().map(|row| row.task.name.to_string()).collect::<Vec<_>>()
     };
@@ -339,9 +346,9 @@ async fn named_tasks_are_taken_back_and_all_at_the_end(on: &Subject) {
         ])
         .await;
     assert_eq!(written, [Written::Committed, Written::Committed]);
-    assert_eq!(names(1).await, ["a", "b"], "what is put is put after what is taken back");
-    assert_eq!(names(2).await, Vec::<String>::new());
-    assert_eq!(names(3).await, ["@c", "a", "b"]);
+    assert_eq!(outstanding(1).await, ["a", "b"], "what is put is put after what is taken back");
+    assert_eq!(outstanding(2).await, Vec::<String>::new());
+    assert_eq!(outstanding(3).await, ["@c", "a", "b"]);
 }
 
 async fn a_batch_isolates_its_stale_members(on: &Subject) {
@@ -632,7 +639,7 @@ async fn sqlite_has_one_engine_for_each_file() {
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
     let Subject { store, database, _files, .. } = on;
     database.as_ref().unwrap().upkeep.close().await;
-    std::mem::drop((store, database));
+    drop((store, database));
     open(&url, &Options::default()).await.expect("the first engine is gone");
 }
 

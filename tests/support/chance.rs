@@ -1,4 +1,4 @@
-//! Chance that can be repeated: SplitMix64.
+//! Chance that can be repeated: `SplitMix64`.
 
 /// A sequence that its seed decides.
 pub struct Chance(u64);
