@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::postgres::PostgresDriver;
 use super::sql::SqlStore;
 use super::sqlite::SqliteDriver;
-use super::{Store, Trouble, Upkeep};
+use super::{NodeId, Store, Trouble, Upkeep};
 use crate::registry::Registry;
 
 /// One open database: what is kept in it, and its upkeep.
@@ -110,7 +110,11 @@ pub async fn open(url: &str, options: &Options) -> Result<Database, OpenError> {
         "sqlite" => {
             let path = Path::new(rest.strip_prefix("//").unwrap_or(rest));
             let driver = SqliteDriver::open(path, options).await?;
-            Ok(database(SqlStore::new(driver).await.map_err(OpenError::Ask)?))
+            let database = database(SqlStore::new(driver).await.map_err(OpenError::Ask)?);
+            // The lock on the file says that every engine that claimed something before is dead.
+            let (store, nobody) = (&database.store, NodeId("".into()));
+            store.take_over(&nobody, store.clock().now()).await.map_err(OpenError::Ask)?;
+            Ok(database)
         }
         "postgres" | "postgresql" => {
             let driver = PostgresDriver::open(url, options).await?;
