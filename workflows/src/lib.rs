@@ -7,6 +7,14 @@
 //! Read [`engine`] for the vocabulary, then [`payment`] for the machine that carries the promise, then
 //! [`remittance`] and [`qr_payment`] for what is sold on top of it.
 
+pub mod accounts;
+pub mod calendar;
 pub mod engine;
+pub mod ids;
+pub mod money;
+pub mod payment;
 pub mod ports;
+pub mod qr_payment;
+pub mod remittance;
+pub mod text;
 pub mod time;

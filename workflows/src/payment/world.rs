@@ -1,0 +1,186 @@
+//! A bank as the laws see it: every way it may answer, lie low, be late or change its mind within its contract.
+
+use super::{By, Event, Instruction, State, Step, Timer, Truth};
+use crate::engine::laws::Brought;
+use crate::engine::{Cause, Class, Finding, Refusal, Status};
+use crate::ports::payments::{FoundPayment, ProviderPaymentId, TransactionStatus};
+use crate::ports::{PaymentsReply, Reply};
+
+/// The truth at the bank.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    /// What became of the first payment that was created, if any was.
+    pub payment: Bank,
+    /// A second payment was created under another key: money may move twice.
+    pub second: bool,
+    /// Something left us at least once.
+    pub sent: bool,
+}
+
+/// What a bank knows of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bank {
+    Nothing,
+    /// The request is still on the wire or in the bank's queue and will be carried out.
+    OnTheWire,
+    Pending,
+    Authorised,
+    Executed,
+    Rejected,
+    Cancelled,
+}
+
+pub fn beginning() -> World {
+    World { payment: Bank::Nothing, second: false, sent: false }
+}
+
+pub fn drift(world: &World) -> Vec<World> {
+    let to = |payment| World { payment, ..world.clone() };
+    match world.payment {
+        Bank::OnTheWire => vec![to(Bank::Pending)],
+        // The payer approves or denies, or the bank lets it lapse.
+        Bank::Pending => vec![to(Bank::Authorised), to(Bank::Rejected), to(Bank::Cancelled)],
+        Bank::Authorised => vec![to(Bank::Executed), to(Bank::Rejected)],
+        Bank::Nothing | Bank::Executed | Bank::Rejected | Bank::Cancelled => vec![],
+    }
+}
+
+pub fn bring(order: &Instruction, state: &State, world: &World, step: Step) -> Vec<(Brought, World)> {
+    let same = world.clone();
+    match step {
+        Step::Initiate => initiate(order, state, world),
+        Step::Status => vec![
+            (done(PaymentsReply::Standing { status: status(world.payment), reason: None }), same.clone()),
+            (
+                done(PaymentsReply::Standing {
+                    status: status(world.payment),
+                    reason: (world.payment == Bank::Rejected).then(|| "AM04".to_owned()),
+                }),
+                same,
+            ),
+        ],
+        Step::Locate => {
+            let found = match world.payment {
+                Bank::Nothing | Bank::OnTheWire => vec![],
+                known => vec![FoundPayment { payment: id(), status: status(known) }],
+            };
+            vec![(done(PaymentsReply::Found(found)), same)]
+        }
+        Step::Cancel => cancel(world),
+        Step::Probe => vec![(done(PaymentsReply::Ready), same)],
+    }
+}
+
+/// The bank's visibility lag is over: nothing can still be on its way.
+pub fn may_fire(world: &World, timer: Timer) -> bool {
+    timer != Timer::Ripe || world.payment != Bank::OnTheWire
+}
+
+pub fn outside(state: &State) -> Vec<Event> {
+    let mut said = vec![
+        Event::CancelAsked { by: By::User },
+        Event::CancelAsked { by: By::Compensation },
+        Event::Continued,
+        Event::Returned { payment: None },
+        Event::Hinted,
+    ];
+    // An operator resolves with proof, so what is said is what is true.
+    if matches!(state, State::InDoubt { .. }) {
+        said.push(Event::Resolved { outcome: Truth::NotExecuted, reference: "letter".to_owned() });
+    }
+    said
+}
+
+pub fn judge(view: Status, evidence: bool, proven_by_hand: bool, world: &World) -> Result<(), String> {
+    if world.second {
+        return Err("a second payment was created while the first may live".to_owned());
+    }
+    let dead = matches!(world.payment, Bank::Nothing | Bank::Rejected | Bank::Cancelled);
+    match view {
+        _ if view.is_final() && !evidence => Err(format!("{view} without evidence")),
+        Status::Completed if world.payment != Bank::Executed && !proven_by_hand => {
+            Err(format!("completed while the bank has {:?}", world.payment))
+        }
+        Status::Failed | Status::Cancelled if !dead && !proven_by_hand => {
+            Err(format!("{view} while the bank has {:?}", world.payment))
+        }
+        Status::Queued if !dead => Err(format!("queued while the bank has {:?}", world.payment)),
+        Status::Processing | Status::Queued | Status::Completed | Status::Failed | Status::Cancelled => Ok(()),
+    }
+}
+
+fn initiate(order: &Instruction, state: &State, world: &World) -> Vec<(Brought, World)> {
+    let sent = World { sent: true, ..world.clone() };
+    let to = |payment| World { payment, ..sent.clone() };
+    let created = |payment| {
+        done(PaymentsReply::Created { payment: id(), status: status(payment), sca: Some("https://bank".to_owned()) })
+    };
+    let refused = Finding::Refused(Refusal { code: "INVALID_IBAN".to_owned(), class: Class::Final });
+    let replayed = order.terms.replay.is_some();
+    let mut may = match world.payment {
+        Bank::Nothing => vec![
+            (Brought::Found(refused), sent.clone()),
+            (created(Bank::Pending), to(Bank::Pending)),
+            (created(Bank::Authorised), to(Bank::Authorised)),
+            (created(Bank::Executed), to(Bank::Executed)),
+            (created(Bank::Rejected), to(Bank::Rejected)),
+            (Brought::GaveUp(Cause::Unknown), sent.clone()),
+            (Brought::GaveUp(Cause::Unknown), to(Bank::Pending)),
+            (Brought::GaveUp(Cause::Unknown), to(Bank::OnTheWire)),
+            (Brought::GaveUp(Cause::Unknown), to(Bank::Executed)),
+        ],
+        // The same key gives the same payment.
+        known if replayed => {
+            let known = if known == Bank::OnTheWire { Bank::Pending } else { known };
+            vec![(created(known), to(known)), (Brought::GaveUp(Cause::Unknown), to(known))]
+        }
+        Bank::Rejected | Bank::Cancelled => vec![(created(Bank::Pending), to(Bank::Pending))],
+        Bank::OnTheWire | Bank::Pending | Bank::Authorised | Bank::Executed => {
+            vec![(created(Bank::Pending), World { second: true, ..sent.clone() })]
+        }
+    };
+    // "Not sent" is only said when no attempt of the task may have arrived.
+    if world.payment == Bank::Nothing || !matches!(state, State::Initiating { .. }) {
+        may.push((Brought::GaveUp(Cause::NotSent), world.clone()));
+    }
+    may
+}
+
+fn cancel(world: &World) -> Vec<(Brought, World)> {
+    let gone = World { payment: Bank::Cancelled, ..world.clone() };
+    let same = world.clone();
+    let refused = Brought::Found(Finding::Refused(Refusal {
+        code: "STATUS_INVALID".to_owned(),
+        class: Class::Final,
+    }));
+    match world.payment {
+        Bank::Pending => vec![
+            (done(PaymentsReply::Cancelled), gone.clone()),
+            (Brought::GaveUp(Cause::Unknown), gone),
+            (Brought::GaveUp(Cause::Unknown), same.clone()),
+            (Brought::GaveUp(Cause::NotSent), same),
+        ],
+        Bank::Cancelled => vec![(done(PaymentsReply::Cancelled), same)],
+        Bank::Nothing | Bank::OnTheWire | Bank::Authorised | Bank::Executed | Bank::Rejected => {
+            vec![(refused, same.clone()), (Brought::GaveUp(Cause::Unknown), same)]
+        }
+    }
+}
+
+fn status(bank: Bank) -> TransactionStatus {
+    match bank {
+        Bank::Nothing | Bank::OnTheWire | Bank::Pending => TransactionStatus::Rcvd,
+        Bank::Authorised => TransactionStatus::Acsp,
+        Bank::Executed => TransactionStatus::Acsc,
+        Bank::Rejected => TransactionStatus::Rjct,
+        Bank::Cancelled => TransactionStatus::Canc,
+    }
+}
+
+fn done(reply: PaymentsReply) -> Brought {
+    Brought::Found(Finding::Done(Reply::Payments(reply)))
+}
+
+fn id() -> ProviderPaymentId {
+    ProviderPaymentId("pay_1".to_owned())
+}
