@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::NaiveDate;
+use workflows::accounts::Bic;
 use workflows::accounts::Iban;
 use workflows::ids::{BankAccountId, MerchantId, RecipientId, UserId};
 use workflows::money::{Currency, Rate};
 use workflows::ports::payments::{BankId, CreditorAccount};
 use workflows::time::At;
-use workflows::accounts::Bic;
-use chrono::NaiveDate;
 
 use crate::store::Trouble;
 

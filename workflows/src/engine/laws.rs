@@ -28,8 +28,12 @@ pub trait Lawful: Machine<State: Eq + Hash> {
     /// What the world may do by itself.
     fn drift(order: &Self::Order, world: &Self::World) -> Vec<Self::World>;
     /// What a step may bring, and the world afterwards.
-    fn bring(order: &Self::Order, state: &Self::State, world: &Self::World, step: Self::Step)
-    -> Vec<(Brought, Self::World)>;
+    fn bring(
+        order: &Self::Order,
+        state: &Self::State,
+        world: &Self::World,
+        step: Self::Step,
+    ) -> Vec<(Brought, Self::World)>;
     /// Whether a timer may fire in this world: a timer stands for an assumption about the provider.
     fn may_fire(world: &Self::World, timer: Self::Timer) -> bool;
     /// What people and providers may say of their own accord.
@@ -80,7 +84,6 @@ pub struct Breach {
     pub path: Vec<String>,
 }
 
-#[derive(Debug)]
 struct Situation<M: Lawful> {
     state: M::State,
     outstanding: BTreeSet<TaskName>,
@@ -113,15 +116,16 @@ impl<M: Lawful> Hash for Situation<M> {
     }
 }
 
-const NOW: At = At(0);
-const LATER: At = At(1_000_000_000_000_000);
+const NOW: At = At::EPOCH;
+const LATER: At = At::from_millis(1_000_000_000_000);
 
 /// Walks every situation of an order.
 ///
 /// # Errors
 /// The first law that is broken, with the shortest path to it.
 pub fn walk<M: Lawful>(order: &M::Order) -> Result<Map, Box<Breach>> {
-    let mut walk = Walk::<M> { order, seen: vec![], index: HashMap::new(), queue: VecDeque::new(), map: Map::default() };
+    let mut walk =
+        Walk::<M> { order, seen: vec![], index: HashMap::new(), queue: VecDeque::new(), map: Map::default() };
     let (state, effects) = M::start(order);
     let outstanding = after::<M>(&BTreeSet::new(), &effects);
     walk.reach(None, "start".to_owned(), Situation { state, outstanding, world: M::beginning(order) })?;
@@ -170,7 +174,13 @@ impl<M: Lawful> Walk<'_, M> {
         Ok(())
     }
 
-    fn perform(&mut self, at: usize, here: &Situation<M>, task: &TaskName, step: M::Step) -> Result<(), Box<Breach>> {
+    fn perform(
+        &mut self,
+        at: usize,
+        here: &Situation<M>,
+        task: &TaskName,
+        step: M::Step,
+    ) -> Result<(), Box<Breach>> {
         if M::call(self.order, &here.state, step).is_none() {
             return self.breach(at, format!("3: {task} asks nothing in {:?}", here.state));
         }
@@ -328,7 +338,7 @@ impl<M: Lawful> Walk<'_, M> {
         }
         match ends.iter().position(|end| !end) {
             None => Ok(()),
-            Some(at) => self.breach(at, format!("5: no end can be reached from {:?}", self.seen[at].situation)),
+            Some(at) => self.breach(at, "5: no end can be reached from here".to_owned()),
         }
     }
 
@@ -345,7 +355,10 @@ impl<M: Lawful> Walk<'_, M> {
     }
 }
 
-fn after<M: Machine>(outstanding: &BTreeSet<TaskName>, effects: &[Effect<M::Step, M::Timer>]) -> BTreeSet<TaskName> {
+fn after<M: Machine>(
+    outstanding: &BTreeSet<TaskName>,
+    effects: &[Effect<M::Step, M::Timer>],
+) -> BTreeSet<TaskName> {
     let mut outstanding = outstanding.clone();
     for effect in effects {
         match effect {

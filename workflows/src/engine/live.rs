@@ -171,19 +171,15 @@ struct Running<M: Machine> {
 }
 
 impl<M: Machine> Running<M> {
-    fn step(&self, task: &TaskName) -> Result<M::Step, Unreadable> {
-        task.as_step().ok_or_else(|| Unreadable::UnknownTask(task.to_string()))
-    }
-
-    fn apply(&self, on: OnOf<M>, now: At) -> Outcome {
+    fn apply(&self, on: &OnOf<M>, now: At) -> Outcome {
         match M::on(&self.order, &self.state, on.clone(), now) {
             Next::Go { state, effects } => Outcome::Moved(Moved {
                 next: Arc::new(Running::<M> { order: Arc::clone(&self.order), state }),
                 effects: effects.into_iter().map(erase::<M>).collect(),
-                occurrence: document(&on),
+                occurrence: document(on),
             }),
             Next::Ignore => Outcome::Ignored,
-            Next::Refuse(why) => Outcome::Refused { why, occurrence: document(&on) },
+            Next::Refuse(why) => Outcome::Refused { why, occurrence: document(on) },
         }
     }
 }
@@ -211,36 +207,38 @@ impl<M: Machine> Live for Running<M> {
 
     fn said(&self, event: &str, now: At) -> Result<Outcome, Unreadable> {
         let event = serde_json::from_str(event).map_err(malformed("event"))?;
-        Ok(self.apply(On::Said(event), now))
+        Ok(self.apply(&On::Said(event), now))
     }
 
     fn fired(&self, timer: &TaskName, now: At) -> Result<Outcome, Unreadable> {
         let timer = timer.as_timer().ok_or_else(|| Unreadable::UnknownTask(timer.to_string()))?;
-        Ok(self.apply(On::Fired(timer), now))
+        Ok(self.apply(&On::Fired(timer), now))
     }
 
     fn gave_up(&self, step: &TaskName, cause: Cause, now: At) -> Result<Outcome, Unreadable> {
-        Ok(self.apply(On::GaveUp(self.step(step)?, cause), now))
+        Ok(self.apply(&On::GaveUp(step_of::<M>(step)?, cause), now))
     }
 
     fn hear(&self, step: &TaskName, finding: &Finding, now: At) -> Result<Heard, Unreadable> {
-        Ok(match M::hear(&self.order, &self.state, self.step(step)?, finding) {
-            Answer::Event(event) => Heard::News(self.apply(On::Said(event), now)),
+        Ok(match M::hear(&self.order, &self.state, step_of::<M>(step)?, finding) {
+            Answer::Event(event) => Heard::News(self.apply(&On::Said(event), now)),
             Answer::Busy => Heard::Busy,
             Answer::Unclear => Heard::Unclear,
         })
     }
 
     fn call(&self, step: &TaskName) -> Result<Call, Unreadable> {
-        M::call(&self.order, &self.state, self.step(step)?).ok_or_else(|| Unreadable::NoQuestion {
-            step: step.to_string(),
-            phase: self.view().phase,
-        })
+        M::call(&self.order, &self.state, step_of::<M>(step)?)
+            .ok_or_else(|| Unreadable::NoQuestion { step: step.to_string(), phase: self.view().phase })
     }
 
     fn policy(&self, step: &TaskName) -> Result<Policy, Unreadable> {
-        Ok(M::policy(&self.order, &self.state, self.step(step)?))
+        Ok(M::policy(&self.order, &self.state, step_of::<M>(step)?))
     }
+}
+
+fn step_of<M: Machine>(task: &TaskName) -> Result<M::Step, Unreadable> {
+    task.as_step().ok_or_else(|| Unreadable::UnknownTask(task.to_string()))
 }
 
 fn erase<M: Machine>(effect: Effect<M::Step, M::Timer>) -> Effect<TaskName, TaskName> {

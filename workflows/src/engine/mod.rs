@@ -13,7 +13,7 @@ mod policy;
 mod view;
 
 pub use finding::{Class, Finding, Refusal};
-pub use live::{Book, Heard, Live, Moved, Outcome, Unreadable, Workflow};
+pub use live::{Book, Heard, Live, Moved, Outcome, Unreadable, Workflow, begin};
 pub use message::{Audience, Message};
 pub use names::{Named, TaskName};
 pub use policy::{Lane, Policy, Repeat, Retry, Stake};
@@ -121,7 +121,12 @@ pub trait Machine: Sized + Send + Sync + 'static {
 
     /// Reads a provider's definite answer to `step`. Only `Done` and final refusals are asked about; the rest is the
     /// policy's business.
-    fn hear(order: &Self::Order, state: &Self::State, step: Self::Step, finding: &Finding) -> Answer<Self::Event>;
+    fn hear(
+        order: &Self::Order,
+        state: &Self::State,
+        step: Self::Step,
+        finding: &Finding,
+    ) -> Answer<Self::Event>;
 
     /// How a step is performed: lane, time-out, what may be repeated, what is at stake.
     fn policy(order: &Self::Order, state: &Self::State, step: Self::Step) -> Policy;
@@ -135,8 +140,7 @@ pub trait Machine: Sized + Send + Sync + 'static {
 /// A stored order and a stored state, not yet read.
 pub type Documents = (serde_json::Value, serde_json::Value);
 /// A first state with its effects.
-pub type Go<M> =
-    (<M as Machine>::State, Vec<Effect<<M as Machine>::Step, <M as Machine>::Timer>>);
+pub type Go<M> = (<M as Machine>::State, Vec<Effect<<M as Machine>::Step, <M as Machine>::Timer>>);
 /// [`On`] of a machine.
 pub type OnOf<M> = On<<M as Machine>::Event, <M as Machine>::Step, <M as Machine>::Timer>;
 /// [`Next`] of a machine.

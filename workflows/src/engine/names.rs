@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 /// A step or timer with a stable name.
-pub trait Named: Copy + Eq + fmt::Debug + Send + Sync + 'static {
+pub trait Named: Copy + Eq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Every one there is.
     const ALL: &'static [Self];
     /// Its name in the database: lower case, never reused for another meaning.

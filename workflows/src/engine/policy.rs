@@ -114,11 +114,7 @@ mod tests {
 
     #[test]
     fn a_ladder_doubles_up_to_its_top_and_ends_where_it_says() {
-        let ladder = Retry {
-            attempts: Some(5),
-            first: Duration::from_secs(1),
-            most: Duration::from_secs(4),
-        };
+        let ladder = Retry { attempts: Some(5), first: Duration::from_secs(1), most: Duration::from_secs(4) };
         let waits: Vec<_> = (1..=6).map(|n| ladder.wait_after(n).map(|d| d.as_secs())).collect();
         assert_eq!(waits, [Some(1), Some(2), Some(4), Some(4), None, None]);
         assert_eq!(Retry::ONCE.wait_after(1), None);

@@ -56,7 +56,9 @@ impl ErrorCode {
     pub fn of_refusal(code: &str) -> ErrorCode {
         match code {
             "INSUFFICIENT_FUNDS" | "FUNDS_NOT_AVAILABLE" | "AM04" => ErrorCode::InsufficientFunds,
-            "ACCOUNT_NOT_ACCESSIBLE" | "RESOURCE_BLOCKED" | "AC04" | "AC06" => ErrorCode::AccountNotAccessible,
+            "ACCOUNT_NOT_ACCESSIBLE" | "RESOURCE_BLOCKED" | "AC04" | "AC06" => {
+                ErrorCode::AccountNotAccessible
+            }
             "CONSENT_EXPIRED" | "CONSENT_INVALID" | "CONSENT_UNKNOWN" => ErrorCode::ConsentExpired,
             "SECURITY_BLOCK" => ErrorCode::SecurityBlock,
             "INVALID_IBAN" | "AC01" => ErrorCode::InvalidIban,
@@ -86,7 +88,9 @@ impl ErrorCode {
             }
             ErrorCode::ConsentExpired => "Bank connection expired, tap to reconnect",
             ErrorCode::Timeout => "Payment timed out",
-            ErrorCode::ScaTimeout => "Payment was not approved at the bank in time. Nothing was paid; please try again.",
+            ErrorCode::ScaTimeout => {
+                "Payment was not approved at the bank in time. Nothing was paid; please try again."
+            }
             ErrorCode::AccountNotAccessible => {
                 "Payment failed: Your bank account is not accessible. Please contact your bank."
             }

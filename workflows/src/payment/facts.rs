@@ -14,12 +14,13 @@ const READY: &str = "Banken er tilgjengelig igjen. Godkjenn betalingen for å fu
 pub fn view(state: &State) -> View {
     let (status, phase, milestone) = match state {
         State::Initiating { cancel: None, .. } => (Status::Processing, "initiating", false),
-        State::Initiating { cancel: Some(_), .. } => (Status::Processing, "cancelling", false),
+        State::Initiating { cancel: Some(_), .. } | State::Closing { .. } => {
+            (Status::Processing, "cancelling", false)
+        }
         State::InDoubt { .. } => (Status::Processing, "in_doubt", true),
         State::Parked => (Status::Queued, "parked", true),
         State::AwaitingUser { .. } => (Status::Queued, "awaiting_user", true),
         State::AwaitingSca { .. } => (Status::Processing, "awaiting_sca", true),
-        State::Closing { .. } => (Status::Processing, "cancelling", false),
         State::Confirming { .. } => (Status::Processing, "confirming", true),
         State::Settled { .. } => (Status::Completed, "settled", true),
         State::Failed { how: Failure::Refused, .. } => (Status::Failed, "refused", true),
@@ -51,7 +52,9 @@ fn attention(state: &State) -> Option<&'static str> {
 /// Whether it is past the point where taking it back means anything, the end included.
 pub fn too_late_to_cancel(state: &State) -> bool {
     match state {
-        State::Confirming { .. } | State::Settled { .. } | State::Failed { .. } | State::Cancelled { .. } => true,
+        State::Confirming { .. } | State::Settled { .. } | State::Failed { .. } | State::Cancelled { .. } => {
+            true
+        }
         State::Initiating { .. }
         | State::InDoubt { .. }
         | State::Parked
@@ -86,18 +89,14 @@ pub fn facts(_order: &Instruction, state: &State) -> Facts {
         State::Initiating { .. } | State::InDoubt { .. } => Facts::default(),
         State::Parked => Facts { message: Some(QUEUED), ..Facts::default() },
         State::AwaitingUser { .. } => Facts { message: Some(READY), ..Facts::default() },
-        State::AwaitingSca { payment, until } => Facts {
-            sca_redirect: payment.sca.clone(),
-            sca_expires_at: Some(*until),
-            ..of(Some(payment))
-        },
+        State::AwaitingSca { payment, until } => {
+            Facts { sca_redirect: payment.sca.clone(), sca_expires_at: Some(*until), ..of(Some(payment)) }
+        }
         State::Closing { payment, .. } | State::Confirming { payment, .. } => of(Some(payment)),
         State::Settled { payment, .. } | State::Cancelled { payment, .. } => of(payment.as_ref()),
-        State::Failed { payment, code, .. } => Facts {
-            error_code: Some(code.as_str()),
-            message: Some(code.text()),
-            ..of(payment.as_ref())
-        },
+        State::Failed { payment, code, .. } => {
+            Facts { error_code: Some(code.as_str()), message: Some(code.text()), ..of(payment.as_ref()) }
+        }
     }
 }
 

@@ -16,263 +16,27 @@ mod codes;
 mod facts;
 mod order;
 mod rules;
+mod state;
 mod steps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;
 
 pub use codes::ErrorCode;
 pub use facts::{Facts, facts, too_late_to_cancel, view};
 pub use order::{Instruction, Terms};
-pub use rules::{Denied, Payer, Payee, PaymentLimits, within_limits};
+pub use rules::{Deal, Denied, Payee, Payer, PaymentLimits, within_limits};
+pub(crate) use rules::{instruct, may_pay};
+pub use state::{By, Event, Evidence, Failure, Placed, State, Truth, Why};
 pub use steps::{Step, Timer, call, hear, policy};
 
-use serde::{Deserialize, Serialize};
-
 use crate::engine::{Cause, Effect, Message, Next, On};
-use crate::ports::payments::{ProviderPaymentId, Standing, TransactionStatus};
+use crate::ports::payments::{Standing, TransactionStatus};
 use crate::time::At;
 
 /// How often a payment that is proven absent is sent again under its old key before it is given up.
 const ROUNDS: u8 = 3;
-
-/// Where a payment stands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// The initiation is being sent.
-    Initiating {
-        /// 0 for the first sending; +1 for each sending after a proof of absence.
-        round: u8,
-        /// When an earlier round first used the key.
-        since: Option<At>,
-        /// Somebody wants it taken back as soon as that is possible.
-        cancel: Option<By>,
-    },
-    /// An initiation may have reached the bank; nobody knows.
-    InDoubt {
-        /// As in `Initiating`.
-        round: u8,
-        /// When the key was first used, at the latest.
-        since: At,
-        /// As in `Initiating`.
-        cancel: Option<By>,
-        /// Whether the bank's "I know of none" counts by now.
-        ripe: bool,
-        /// How many such answers agree.
-        agreeing: u8,
-        /// Whether it has been so for so long that somebody should look.
-        overdue: bool,
-    },
-    /// Nothing was sent; the provider does not take payments at the moment.
-    Parked,
-    /// Nothing was sent; the provider is back and the payer has to be present to approve.
-    AwaitingUser {
-        /// Until when.
-        until: At,
-    },
-    /// The payer has to approve at the bank.
-    AwaitingSca {
-        /// The bank's payment.
-        payment: Placed,
-        /// When we take it back.
-        until: At,
-    },
-    /// It is to be taken back, and the bank has not confirmed that yet.
-    Closing {
-        /// The bank's payment.
-        payment: Placed,
-        /// Why.
-        why: Why,
-    },
-    /// Past the point of no return: it is followed to its end.
-    Confirming {
-        /// The bank's payment.
-        payment: Placed,
-        /// The bank's last word.
-        seen: TransactionStatus,
-        /// Whether it takes so long that somebody should look.
-        overdue: bool,
-    },
-    /// Money moved.
-    Settled {
-        /// The bank's payment.
-        payment: Option<Placed>,
-        /// The proof.
-        evidence: Evidence,
-        /// When we knew.
-        at: At,
-    },
-    /// No money moved, and there is proof.
-    Failed {
-        /// Which way.
-        how: Failure,
-        /// The code for people.
-        code: ErrorCode,
-        /// The bank's payment, if there was one.
-        payment: Option<Placed>,
-        /// The proof.
-        evidence: Evidence,
-        /// When we knew.
-        at: At,
-    },
-    /// Taken back before the point of no return, and there is proof.
-    Cancelled {
-        /// The bank's payment, if there was one.
-        payment: Option<Placed>,
-        /// The proof.
-        evidence: Evidence,
-        /// When we knew.
-        at: At,
-    },
-}
-
-/// A payment that stands at the bank.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Placed {
-    /// Its id there.
-    pub id: ProviderPaymentId,
-    /// Where the payer approves it; a payment that was found again has no link.
-    pub sca: Option<String>,
-}
-
-/// Who took a payment back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum By {
-    /// The payer.
-    User,
-    /// An operator, as a cancellation.
-    Operator,
-    /// An operator, as the compensation of a stuck payment.
-    Compensation,
-}
-
-/// Why a payment is being closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// Nobody approved it in time.
-    ScaTimeout,
-    /// Somebody asked.
-    Asked(By),
-}
-
-/// Which way a payment failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Failure {
-    /// The bank said no, or never had it.
-    Refused,
-    /// Nobody approved it in time.
-    ScaTimeout,
-    /// An operator undid it.
-    Compensated,
-}
-
-/// What proves the end of a payment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Evidence {
-    /// The bank's status.
-    Status(TransactionStatus),
-    /// The bank confirmed our cancellation.
-    CancellationConfirmed,
-    /// The bank refused the initiation.
-    InitiationRefused {
-        /// The bank's code.
-        code: String,
-    },
-    /// The bank said so often enough, late enough, that it knows no such payment.
-    Absent {
-        /// How many answers agreed.
-        reads: u8,
-    },
-    /// No attempt ever left us.
-    NeverSent,
-    /// An operator's proof.
-    Operator {
-        /// Where the proof is filed.
-        reference: String,
-    },
-}
-
-/// What the world can say about a payment.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Event {
-    /// The bank took the initiation.
-    Created {
-        /// Its id there.
-        payment: ProviderPaymentId,
-        /// Where it stands.
-        status: TransactionStatus,
-        /// Where the payer approves it.
-        sca: Option<String>,
-    },
-    /// The bank refused the initiation; nothing was created.
-    Refused {
-        /// The bank's code.
-        code: String,
-    },
-    /// The bank's word on where the payment stands.
-    StatusSeen {
-        /// The code.
-        status: TransactionStatus,
-        /// With a rejection, why.
-        reason: Option<String>,
-    },
-    /// A payment carries our end-to-end id.
-    Found {
-        /// Its id at the bank.
-        payment: ProviderPaymentId,
-        /// Where it stands.
-        status: TransactionStatus,
-    },
-    /// No payment carries our end-to-end id.
-    Absent,
-    /// The bank confirmed the cancellation.
-    CancellationConfirmed,
-    /// The bank will not cancel: it is under execution, or at its end.
-    CancellationRefused {
-        /// The bank's code.
-        code: String,
-    },
-    /// The provider takes payments again.
-    ProviderReady,
-    /// Somebody wants it taken back.
-    CancelAsked {
-        /// Who.
-        by: By,
-    },
-    /// The payer is back and wants to go on.
-    Continued,
-    /// The payer's browser came back from the bank: a hint, never proof.
-    Returned {
-        /// The id the bank put on the address, if it did.
-        payment: Option<ProviderPaymentId>,
-    },
-    /// The provider pushed a notice about this payment: a hint too.
-    Hinted,
-    /// An operator found out, with proof, what became of a payment in doubt.
-    Resolved {
-        /// What became of it.
-        outcome: Truth,
-        /// Where the proof is filed.
-        reference: String,
-    },
-}
-
-/// What an operator proved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Truth {
-    /// Money moved.
-    Executed,
-    /// It did not and will not.
-    NotExecuted,
-}
 
 type Effects = Vec<Effect<Step, Timer>>;
 
@@ -282,7 +46,17 @@ pub fn start() -> (State, Effects) {
 }
 
 /// The transition function. Grouped by state, in the order things happen.
-pub fn on(order: &Instruction, state: &State, on: On<Event, Step, Timer>, now: At) -> Next<State, Step, Timer> {
+#[expect(
+    clippy::too_many_lines,
+    clippy::match_same_arms,
+    reason = "one workflow is one idea, read by its states"
+)]
+pub fn on(
+    order: &Instruction,
+    state: &State,
+    on: On<Event, Step, Timer>,
+    now: At,
+) -> Next<State, Step, Timer> {
     let terms = &order.terms;
     match (state.clone(), on) {
         // The initiation is being sent.
@@ -298,7 +72,10 @@ pub fn on(order: &Instruction, state: &State, on: On<Event, Step, Timer>, now: A
         }
         (State::Initiating { cancel: None, .. }, On::GaveUp(Step::Initiate, Cause::NotSent)) => go(
             State::Parked,
-            vec![Effect::RunIn(Step::Probe, terms.retry_base), Effect::Tell(Message::owner("payment.queued"))],
+            vec![
+                Effect::RunIn(Step::Probe, terms.retry_base),
+                Effect::Tell(Message::owner("payment.queued")),
+            ],
         ),
         (State::Initiating { cancel: Some(by), .. }, On::GaveUp(Step::Initiate, Cause::NotSent)) => {
             taken_back(by, None, Evidence::NeverSent, now)
@@ -349,9 +126,10 @@ pub fn on(order: &Instruction, state: &State, on: On<Event, Step, Timer>, now: A
         (doubt @ State::InDoubt { .. }, On::Said(Event::Returned { .. } | Event::Hinted)) if terms.lookup => {
             go(doubt, vec![Effect::Run(Step::Locate)])
         }
-        (State::InDoubt { round, since, ripe, agreeing, overdue, cancel: None }, On::Said(Event::CancelAsked { by })) => {
-            go(State::InDoubt { round, since, cancel: Some(by), ripe, agreeing, overdue }, vec![])
-        }
+        (
+            State::InDoubt { round, since, ripe, agreeing, overdue, cancel: None },
+            On::Said(Event::CancelAsked { by }),
+        ) => go(State::InDoubt { round, since, cancel: Some(by), ripe, agreeing, overdue }, vec![]),
         (State::InDoubt { round, since, cancel, ripe, agreeing, .. }, On::Fired(Timer::Overdue)) => go(
             State::InDoubt { round, since, cancel, ripe, agreeing, overdue: true },
             vec![Effect::Arm(Timer::Overdue, terms.overdue)],
@@ -395,7 +173,7 @@ pub fn on(order: &Instruction, state: &State, on: On<Event, Step, Timer>, now: A
             go(waiting, vec![Effect::RunIn(Step::Status, terms.poll_first)])
         }
         (State::AwaitingSca { payment, .. }, On::Said(Event::StatusSeen { status, reason })) => {
-            placed(order, payment, status, reason, None, now)
+            placed(order, payment, status, reason.as_deref(), None, now)
         }
         (waiting @ State::AwaitingSca { .. }, On::Said(Event::Returned { .. } | Event::Hinted)) => {
             go(waiting, vec![Effect::Run(Step::Status)])
@@ -415,7 +193,7 @@ pub fn on(order: &Instruction, state: &State, on: On<Event, Step, Timer>, now: A
                 Standing::Pending => go(State::Closing { payment, why }, vec![Effect::Run(Step::Cancel)]),
                 Standing::Underway => confirming(order, payment, status),
                 Standing::Executed => settled(Some(payment), Evidence::Status(status), now),
-                Standing::Rejected if reason.is_some() => rejected(payment, status, reason, now),
+                Standing::Rejected if reason.is_some() => rejected(payment, status, reason.as_deref(), now),
                 Standing::Rejected | Standing::Cancelled => {
                     closed(why, payment, Evidence::Status(status), now)
                 }
@@ -433,9 +211,10 @@ pub fn on(order: &Instruction, state: &State, on: On<Event, Step, Timer>, now: A
         (closing @ State::Closing { .. }, On::GaveUp(Step::Cancel | Step::Status, _)) => {
             go(closing, vec![Effect::RunIn(Step::Status, terms.poll_first)])
         }
-        (State::Closing { payment, why: Why::ScaTimeout }, On::Said(Event::CancelAsked { by: By::Compensation })) => {
-            go(State::Closing { payment, why: Why::Asked(By::Compensation) }, vec![])
-        }
+        (
+            State::Closing { payment, why: Why::ScaTimeout },
+            On::Said(Event::CancelAsked { by: By::Compensation }),
+        ) => go(State::Closing { payment, why: Why::Asked(By::Compensation) }, vec![]),
 
         // Past the point of no return.
         (State::Confirming { payment, seen, overdue }, On::Said(Event::StatusSeen { status, reason })) => {
@@ -450,7 +229,7 @@ pub fn on(order: &Instruction, state: &State, on: On<Event, Step, Timer>, now: A
                     vec![Effect::RunIn(Step::Status, terms.poll_first)],
                 ),
                 Standing::Executed => settled(Some(payment), Evidence::Status(status), now),
-                Standing::Rejected => rejected(payment, status, reason, now),
+                Standing::Rejected => rejected(payment, status, reason.as_deref(), now),
                 Standing::Cancelled => taken_back(By::User, Some(payment), Evidence::Status(status), now),
             }
         }
@@ -491,7 +270,7 @@ fn placed(
     order: &Instruction,
     payment: Placed,
     status: TransactionStatus,
-    reason: Option<String>,
+    reason: Option<&str>,
     cancel: Option<By>,
     now: At,
 ) -> Next<State, Step, Timer> {
@@ -545,19 +324,16 @@ fn confirming(order: &Instruction, payment: Placed, seen: TransactionStatus) -> 
 }
 
 fn settled(payment: Option<Placed>, evidence: Evidence, now: At) -> Next<State, Step, Timer> {
-    go(
-        State::Settled { payment, evidence, at: now },
-        vec![Effect::Tell(Message::owner("payment.completed"))],
-    )
+    go(State::Settled { payment, evidence, at: now }, vec![Effect::Tell(Message::owner("payment.completed"))])
 }
 
 fn rejected(
     payment: Placed,
     status: TransactionStatus,
-    reason: Option<String>,
+    reason: Option<&str>,
     now: At,
 ) -> Next<State, Step, Timer> {
-    let code = reason.as_deref().map_or(ErrorCode::PaymentRejected, ErrorCode::of_refusal);
+    let code = reason.map_or(ErrorCode::PaymentRejected, ErrorCode::of_refusal);
     failed(Failure::Refused, code, Some(payment), Evidence::Status(status), now)
 }
 

@@ -73,9 +73,7 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
             let news = match state {
                 State::AwaitingSca { .. } => status.standing() != Standing::Pending,
                 // A status that steps back from the point of no return is no news (domain contracts §2.3).
-                State::Confirming { seen, .. } => {
-                    status.standing() != Standing::Pending && status != seen
-                }
+                State::Confirming { seen, .. } => status.standing() != Standing::Pending && status != seen,
                 State::Closing { .. } => true,
                 State::Initiating { .. }
                 | State::InDoubt { .. }
@@ -92,14 +90,13 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
             }
         }
         // "I do not know that payment" about an id that the bank itself gave us proves nothing.
-        (Step::Status | Step::Locate, Finding::Refused(_)) => Answer::Busy,
+        (Step::Status | Step::Locate | Step::Probe, Finding::Refused(_)) => Answer::Busy,
 
         (Step::Locate, Finding::Done(Reply::Payments(PaymentsReply::Found(found)))) => {
             match (weightiest(found), state) {
-                (Some(one), _) => Answer::Event(Event::Found {
-                    payment: one.payment.clone(),
-                    status: one.status.clone(),
-                }),
+                (Some(one), _) => {
+                    Answer::Event(Event::Found { payment: one.payment.clone(), status: one.status.clone() })
+                }
                 (None, State::InDoubt { ripe: true, .. }) => Answer::Event(Event::Absent),
                 (None, _) => Answer::Busy,
             }
@@ -115,7 +112,6 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
         (Step::Probe, Finding::Done(Reply::Payments(PaymentsReply::Ready))) => {
             Answer::Event(Event::ProviderReady)
         }
-        (Step::Probe, Finding::Refused(_)) => Answer::Busy,
 
         (_, Finding::Done(_) | Finding::NotSent(_) | Finding::Unknown(_)) => Answer::Unclear,
     }

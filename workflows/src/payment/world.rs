@@ -62,7 +62,11 @@ pub fn bring(order: &Instruction, state: &State, world: &World, step: Step) -> V
         Step::Locate => {
             let found = match world.payment {
                 Bank::Nothing | Bank::OnTheWire => vec![],
-                known => vec![FoundPayment { payment: id(), status: status(known) }],
+                known @ (Bank::Pending
+                | Bank::Authorised
+                | Bank::Executed
+                | Bank::Rejected
+                | Bank::Cancelled) => vec![FoundPayment { payment: id(), status: status(known) }],
             };
             vec![(done(PaymentsReply::Found(found)), same)]
         }
@@ -105,7 +109,9 @@ pub fn judge(view: Status, evidence: bool, proven_by_hand: bool, world: &World) 
             Err(format!("{view} while the bank has {:?}", world.payment))
         }
         Status::Queued if !dead => Err(format!("queued while the bank has {:?}", world.payment)),
-        Status::Processing | Status::Queued | Status::Completed | Status::Failed | Status::Cancelled => Ok(()),
+        Status::Processing | Status::Queued | Status::Completed | Status::Failed | Status::Cancelled => {
+            Ok(())
+        }
     }
 }
 
@@ -113,7 +119,11 @@ fn initiate(order: &Instruction, state: &State, world: &World) -> Vec<(Brought, 
     let sent = World { sent: true, ..world.clone() };
     let to = |payment| World { payment, ..sent.clone() };
     let created = |payment| {
-        done(PaymentsReply::Created { payment: id(), status: status(payment), sca: Some("https://bank".to_owned()) })
+        done(PaymentsReply::Created {
+            payment: id(),
+            status: status(payment),
+            sca: Some("https://bank".to_owned()),
+        })
     };
     let refused = Finding::Refused(Refusal { code: "INVALID_IBAN".to_owned(), class: Class::Final });
     let replayed = order.terms.replay.is_some();
@@ -149,10 +159,8 @@ fn initiate(order: &Instruction, state: &State, world: &World) -> Vec<(Brought, 
 fn cancel(world: &World) -> Vec<(Brought, World)> {
     let gone = World { payment: Bank::Cancelled, ..world.clone() };
     let same = world.clone();
-    let refused = Brought::Found(Finding::Refused(Refusal {
-        code: "STATUS_INVALID".to_owned(),
-        class: Class::Final,
-    }));
+    let refused =
+        Brought::Found(Finding::Refused(Refusal { code: "STATUS_INVALID".to_owned(), class: Class::Final }));
     match world.payment {
         Bank::Pending => vec![
             (done(PaymentsReply::Cancelled), gone.clone()),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::{Bban, Bic, Iban};
 use crate::ids::EndToEndId;
 use crate::money::Money;
+use crate::text::Private;
 
 /// A question about a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub struct Initiation {
     /// What the bank moves, the fee not included.
     pub amount: Money,
     /// The payee's name.
-    pub creditor_name: String,
+    pub creditor_name: Private,
     /// The payee's account.
     pub creditor: CreditorAccount,
     /// The payee's bank, where the account alone does not say it.
@@ -70,7 +71,7 @@ pub struct Initiation {
     /// Found on the statement and by [`PaymentsCall::Locate`].
     pub end_to_end: EndToEndId,
     /// Free text to the payee.
-    pub remittance_information: String,
+    pub remittance_information: Private,
 }
 
 /// A payee's account as the payment order names it.
@@ -118,7 +119,21 @@ impl fmt::Display for ProviderPaymentId {
 /// A UUID that names one payment intent for ever, in the form the provider wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ReplayKey(pub String);
+pub struct ReplayKey(String);
+
+impl ReplayKey {
+    /// The key of these 128 bits, which are a UUID's.
+    pub fn of(bits: u128) -> Self {
+        let hex = format!("{bits:032x}");
+        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        ReplayKey(parts.join("-"))
+    }
+
+    /// In the usual hyphenated form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A definite answer about a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,11 @@
 //! (`a–z A–Z 0–9 / - ? : ( ) . , ' +` and space); whatever leaves for a bank is brought into it
 //! here, by a fixed table and never by guessing a language.
 
+mod private;
 mod reference;
 mod serde_str;
 
+pub use self::private::Private;
 pub use self::reference::{Reference, ReferenceError};
 pub(crate) use self::serde_str::{read_string, serde_as_string};
 

@@ -1,0 +1,244 @@
+//! Where a payment can stand, what proves its end, and what the world can say about it.
+
+use serde::{Deserialize, Serialize};
+
+use super::ErrorCode;
+use crate::ports::payments::{ProviderPaymentId, TransactionStatus};
+use crate::time::At;
+
+/// Where a payment stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The initiation is being sent.
+    Initiating {
+        /// 0 for the first sending; +1 for each sending after a proof of absence.
+        round: u8,
+        /// When an earlier round first used the key.
+        since: Option<At>,
+        /// Somebody wants it taken back as soon as that is possible.
+        cancel: Option<By>,
+    },
+    /// An initiation may have reached the bank; nobody knows.
+    InDoubt {
+        /// As in `Initiating`.
+        round: u8,
+        /// When the key was first used, at the latest.
+        since: At,
+        /// As in `Initiating`.
+        cancel: Option<By>,
+        /// Whether the bank's "I know of none" counts by now.
+        ripe: bool,
+        /// How many such answers agree.
+        agreeing: u8,
+        /// Whether it has been so for so long that somebody should look.
+        overdue: bool,
+    },
+    /// Nothing was sent; the provider does not take payments at the moment.
+    Parked,
+    /// Nothing was sent; the provider is back and the payer has to be present to approve.
+    AwaitingUser {
+        /// Until when.
+        until: At,
+    },
+    /// The payer has to approve at the bank.
+    AwaitingSca {
+        /// The bank's payment.
+        payment: Placed,
+        /// When we take it back.
+        until: At,
+    },
+    /// It is to be taken back, and the bank has not confirmed that yet.
+    Closing {
+        /// The bank's payment.
+        payment: Placed,
+        /// Why.
+        why: Why,
+    },
+    /// Past the point of no return: it is followed to its end.
+    Confirming {
+        /// The bank's payment.
+        payment: Placed,
+        /// The bank's last word.
+        seen: TransactionStatus,
+        /// Whether it takes so long that somebody should look.
+        overdue: bool,
+    },
+    /// Money moved.
+    Settled {
+        /// The bank's payment.
+        payment: Option<Placed>,
+        /// The proof.
+        evidence: Evidence,
+        /// When we knew.
+        at: At,
+    },
+    /// No money moved, and there is proof.
+    Failed {
+        /// Which way.
+        how: Failure,
+        /// The code for people.
+        code: ErrorCode,
+        /// The bank's payment, if there was one.
+        payment: Option<Placed>,
+        /// The proof.
+        evidence: Evidence,
+        /// When we knew.
+        at: At,
+    },
+    /// Taken back before the point of no return, and there is proof.
+    Cancelled {
+        /// The bank's payment, if there was one.
+        payment: Option<Placed>,
+        /// The proof.
+        evidence: Evidence,
+        /// When we knew.
+        at: At,
+    },
+}
+
+/// A payment that stands at the bank.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Placed {
+    /// Its id there.
+    pub id: ProviderPaymentId,
+    /// Where the payer approves it; a payment that was found again has no link.
+    pub sca: Option<String>,
+}
+
+/// Who took a payment back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The payer.
+    User,
+    /// An operator, as a cancellation.
+    Operator,
+    /// An operator, as the compensation of a stuck payment.
+    Compensation,
+}
+
+/// Why a payment is being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Nobody approved it in time.
+    ScaTimeout,
+    /// Somebody asked.
+    Asked(By),
+}
+
+/// Which way a payment failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The bank said no, or never had it.
+    Refused,
+    /// Nobody approved it in time.
+    ScaTimeout,
+    /// An operator undid it.
+    Compensated,
+}
+
+/// What proves the end of a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// The bank's status.
+    Status(TransactionStatus),
+    /// The bank confirmed our cancellation.
+    CancellationConfirmed,
+    /// The bank refused the initiation.
+    InitiationRefused {
+        /// The bank's code.
+        code: String,
+    },
+    /// The bank said so often enough, late enough, that it knows no such payment.
+    Absent {
+        /// How many answers agreed.
+        reads: u8,
+    },
+    /// No attempt ever left us.
+    NeverSent,
+    /// An operator's proof.
+    Operator {
+        /// Where the proof is filed.
+        reference: String,
+    },
+}
+
+/// What the world can say about a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The bank took the initiation.
+    Created {
+        /// Its id there.
+        payment: ProviderPaymentId,
+        /// Where it stands.
+        status: TransactionStatus,
+        /// Where the payer approves it.
+        sca: Option<String>,
+    },
+    /// The bank refused the initiation; nothing was created.
+    Refused {
+        /// The bank's code.
+        code: String,
+    },
+    /// The bank's word on where the payment stands.
+    StatusSeen {
+        /// The code.
+        status: TransactionStatus,
+        /// With a rejection, why.
+        reason: Option<String>,
+    },
+    /// A payment carries our end-to-end id.
+    Found {
+        /// Its id at the bank.
+        payment: ProviderPaymentId,
+        /// Where it stands.
+        status: TransactionStatus,
+    },
+    /// No payment carries our end-to-end id.
+    Absent,
+    /// The bank confirmed the cancellation.
+    CancellationConfirmed,
+    /// The bank will not cancel: it is under execution, or at its end.
+    CancellationRefused {
+        /// The bank's code.
+        code: String,
+    },
+    /// The provider takes payments again.
+    ProviderReady,
+    /// Somebody wants it taken back.
+    CancelAsked {
+        /// Who.
+        by: By,
+    },
+    /// The payer is back and wants to go on.
+    Continued,
+    /// The payer's browser came back from the bank: a hint, never proof.
+    Returned {
+        /// The id the bank put on the address, if it did.
+        payment: Option<ProviderPaymentId>,
+    },
+    /// The provider pushed a notice about this payment: a hint too.
+    Hinted,
+    /// An operator found out, with proof, what became of a payment in doubt.
+    Resolved {
+        /// What became of it.
+        outcome: Truth,
+        /// Where the proof is filed.
+        reference: String,
+    },
+}
+
+/// What an operator proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truth {
+    /// Money moved.
+    Executed,
+    /// It did not and will not.
+    NotExecuted,
+}

@@ -1,0 +1,171 @@
+//! Remittance: money abroad, from the payer's own account, by the payer's own bank (FE-02, FE-03).
+//!
+//! The order locks what was promised to the customer: amount, fee, rate. The payment itself is [`crate::payment`]'s.
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Answer, Finding, Go, Machine, NextOf, OnOf, Policy, View};
+use crate::ids::{BankAccountId, RecipientId, TransactionId, UserId};
+use crate::money::{Currency, Money, Rate};
+use crate::payment::{
+    self, Deal, Denied, Facts, Instruction, Payee, Payer, PaymentLimits, State, Step, Timer,
+};
+use crate::ports::Call;
+use crate::text::Private;
+use crate::time::At;
+
+/// The provider whose lanes a remittance queues in.
+const PROVIDER: &str = "neonomics";
+
+/// The workflow.
+#[derive(Clone, Copy, Debug)]
+pub struct Remittance;
+
+/// What was agreed with the customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its id; the workflow has the same 128 bits.
+    pub transaction: TransactionId,
+    /// Who pays.
+    pub user: UserId,
+    /// Who is paid.
+    pub recipient: RecipientId,
+    /// From which account.
+    pub bank_account: BankAccountId,
+    /// What Drop charges, beside the amount and never inside it.
+    pub fee: Money,
+    /// The price that was promised.
+    pub rate: Rate,
+    /// What the payee receives at that price.
+    pub receive: Money,
+    /// The customer's own note.
+    pub note: Option<Private>,
+    /// The payment.
+    pub payment: Instruction,
+}
+
+impl Order {
+    /// What the bank moves.
+    pub fn amount(&self) -> Money {
+        self.payment.initiation.amount
+    }
+
+    /// Amount and fee together. [`accept`] refused an order whose sum has no representation.
+    pub fn total(&self) -> Money {
+        Money { minor: self.amount().minor.saturating_add(self.fee.minor), ..self.fee }
+    }
+}
+
+/// A request, with everything that the rules ask about.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The id it will have.
+    pub transaction: TransactionId,
+    /// Who pays.
+    pub user: UserId,
+    /// From which account.
+    pub bank_account: BankAccountId,
+    /// Who is paid.
+    pub recipient: RecipientId,
+    /// The payer's facts.
+    pub payer: Payer,
+    /// The payee's facts.
+    pub payee: Payee,
+    /// What the bank shall move.
+    pub amount: Money,
+    /// What the payee is to receive.
+    pub receive: Currency,
+    /// The price of the pair, if there is one, and until when it may be promised.
+    pub rate: Option<(Rate, Option<At>)>,
+    /// The customer's own note.
+    pub note: Option<Private>,
+    /// Limits of the amount (FE-07).
+    pub limits: PaymentLimits,
+    /// The fee in hundredths of a per cent (FE-03: 50).
+    pub fee_basis_points: u32,
+    /// What the service brings.
+    pub deal: Deal,
+}
+
+/// Applies every rule and locks the quote in the order.
+///
+/// # Errors
+/// The first rule that the request breaks.
+pub fn accept(ask: Ask, now: At) -> Result<Order, Denied> {
+    payment::may_pay(&ask.payer, now)?;
+    payment::within_limits(ask.amount, ask.limits)?;
+    if ask.payer.currency != ask.amount.currency {
+        return Err(Denied::CurrencyNotSupported("the bank account is not in the currency of the payment"));
+    }
+    let rate = match ask.rate {
+        Some((_, Some(until))) if until <= now => {
+            return Err(Denied::CurrencyNotSupported("the exchange rate has expired"));
+        }
+        Some((rate, _)) => rate,
+        None => return Err(Denied::CurrencyNotSupported("there is no exchange rate for this currency")),
+    };
+    let unrepresentable = |_| Denied::AmountOutOfRange { limits: ask.limits };
+    let receive = rate.convert(ask.amount, ask.receive).map_err(unrepresentable)?;
+    let fee = ask.amount.share(ask.fee_basis_points).map_err(unrepresentable)?;
+    ask.amount.checked_add(fee).map_err(unrepresentable)?;
+    Ok(Order {
+        transaction: ask.transaction,
+        user: ask.user,
+        recipient: ask.recipient,
+        bank_account: ask.bank_account,
+        fee,
+        rate,
+        receive,
+        note: ask.note,
+        payment: payment::instruct(
+            ask.transaction,
+            "Drop remittance",
+            ask.payer,
+            ask.payee,
+            ask.amount,
+            ask.deal,
+        ),
+    })
+}
+
+/// What the API shows beside status and phase.
+pub fn facts(order: &Order, state: &State) -> Facts {
+    payment::facts(&order.payment, state)
+}
+
+impl Machine for Remittance {
+    const KIND: &'static str = "remittance";
+    const VERSION: i64 = 1;
+    type Order = Order;
+    type State = State;
+    type Event = payment::Event;
+    type Step = Step;
+    type Timer = Timer;
+
+    fn start(_: &Order) -> Go<Self> {
+        payment::start()
+    }
+
+    fn on(order: &Order, state: &State, on: OnOf<Self>, now: At) -> NextOf<Self> {
+        payment::on(&order.payment, state, on, now)
+    }
+
+    fn view(_: &Order, state: &State) -> View {
+        payment::view(state)
+    }
+
+    fn call(order: &Order, state: &State, step: Step) -> Option<Call> {
+        payment::call(&order.payment, state, step)
+    }
+
+    fn hear(_: &Order, state: &State, step: Step, finding: &Finding) -> Answer<payment::Event> {
+        payment::hear(state, step, finding)
+    }
+
+    fn policy(order: &Order, state: &State, step: Step) -> Policy {
+        payment::policy(PROVIDER, &order.payment, state, step)
+    }
+}
