@@ -2,8 +2,7 @@
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
-use bytes::Bytes;
-use http_body_limit::read;
+use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::error::{Code, Problem};
@@ -80,19 +79,83 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-mod http_body_limit {
-    use super::{Bytes, Code, MOST_BYTES, Problem, Request, header};
-
-    /// The whole body, unless it is too large; one that says so beforehand is not read at all.
-    pub async fn read(request: Request) -> Result<Bytes, Problem> {
-        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > MOST_BYTES as u64) {
+/// The whole body, unless it is too large; one that says so beforehand is not read at all.
+async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > MOST_BYTES as u64) {
+        return Err(Code::PayloadTooLarge.into());
+    }
+    let mut chunks = request.into_body().into_data_stream();
+    let mut body = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(Code::MalformedRequest, "The body broke off."))?;
+        if body.len() + chunk.len() > MOST_BYTES {
             return Err(Code::PayloadTooLarge.into());
         }
-        axum::body::to_bytes(request.into_body(), MOST_BYTES).await.map_err(|error| {
-            // The limit is the only fault that the library reports by a type of its own.
-            let too_large = std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("limit"));
-            if too_large { Code::PayloadTooLarge.into() } else { Code::MalformedRequest.into() }
-        })
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use serde::Deserialize;
+
+    use super::super::validation::Given;
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Sample {
+        name: Given<String>,
+    }
+
+    async fn answer(kind: &str, body: impl Into<Body>) -> Result<Sample, Code> {
+        let request = Request::builder().header("content-type", kind).body(body.into()).unwrap();
+        Json::from_request(request, &()).await.map(|Json(sample)| sample).map_err(|problem| problem.code())
+    }
+
+    #[tokio::test]
+    async fn a_body_is_a_json_object_without_surprises() {
+        let large = format!(r#"{{"name":"{}"}}"#, "a".repeat(MOST_BYTES));
+        for (kind, body, code) in [
+            ("text/plain", r#"{"name":"x"}"#, Code::UnsupportedMediaType),
+            ("", "{}", Code::UnsupportedMediaType),
+            ("application/json", "", Code::MalformedRequest),
+            ("application/json", "{", Code::MalformedRequest),
+            ("application/json", r#"["x"]"#, Code::MalformedRequest),
+            ("application/json", "null", Code::MalformedRequest),
+            ("application/json", r#"{"name":"x"} {}"#, Code::MalformedRequest),
+            ("application/json", r#"{"name":"x","name":"y"}"#, Code::ValidationFailed),
+            ("application/json", r#"{"nome":"x"}"#, Code::ValidationFailed),
+            ("application/json", &large, Code::PayloadTooLarge),
+        ] {
+            assert_eq!(answer(kind, body.to_owned()).await.unwrap_err(), code, "{kind} {:.40}", body);
+        }
+        for kind in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/hal+json"] {
+            let sample = answer(kind, r#" {"name":"x"} "#).await.unwrap();
+            assert_eq!(sample.name, Given::Value("x".to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_body_without_a_length_is_cut_off() {
+        let chunks = futures::stream::iter((0..9).map(|_| Ok::<_, std::io::Error>(vec![b' '; MOST_BYTES / 8])));
+        let code = answer("application/json", Body::from_stream(chunks)).await.unwrap_err();
+        assert_eq!(code, Code::PayloadTooLarge);
+    }
+
+    #[tokio::test]
+    async fn the_field_at_fault_is_named() {
+        let request = Request::builder().header("content-type", "application/json").body(Body::from(r#"{"nome":1}"#));
+        let Err(problem) = Json::<Sample>::from_request(request.unwrap(), &()).await else { panic!("accepted") };
+        assert!(format!("{problem:?}").contains(r#"field: "nome""#), "{problem:?}");
+    }
+
+    #[tokio::test]
+    async fn no_body_is_enough_where_none_is_needed() {
+        let request = Request::builder().body(Body::empty()).unwrap();
+        assert!(OptionalJson::<Sample>::from_request(request, &()).await.is_ok());
     }
 }
