@@ -93,6 +93,8 @@ pub struct Payments {
     pub sca_timeout: Duration,
     /// Whether queued payments start by themselves.
     pub auto_start: bool,
+    /// After how long a payment without an end is shown to operators.
+    pub pending_sla: Duration,
     /// Smallest and largest remittance (FE-07).
     pub remittance: Limits,
     /// Its fee in basis points (FE-03).
@@ -254,6 +256,7 @@ fn payments(from: &Environment) -> Result<Payments, BadSetting> {
         )?,
         sca_timeout: from.read(&table::SCA_TIMEOUT, some_duration)?,
         auto_start: from.read(&table::QUEUE_AUTO_START, parse::switch)?,
+        pending_sla: from.read(&table::PENDING_PAYMENT_SLA, some_duration)?,
         remittance: limits(from, &table::REMITTANCE_MIN, &table::REMITTANCE_MAX)?,
         remittance_fee: from.read(&table::REMITTANCE_FEE_BP, |text| match text.parse() {
             Ok(points @ 0..=10_000) => Ok(points),
@@ -265,7 +268,7 @@ fn payments(from: &Environment) -> Result<Payments, BadSetting> {
 
 fn limits(from: &Environment, least: &Setting, most: &Setting) -> Result<Limits, BadSetting> {
     let limits = Limits { least: from.read(least, parse::kroner)?, most: from.read(most, parse::kroner)? };
-    if limits.least.minor() <= limits.most.minor() {
+    if limits.least.minor <= limits.most.minor {
         Ok(limits)
     } else {
         Err(BadSetting::new(most.name, format!("must not be below {}", least.name)))
@@ -344,8 +347,8 @@ mod tests {
         assert_eq!(config.database_url.expose_secret(), "sqlite://data/sluse.db");
         assert_eq!(config.front.public_base("127.0.0.1:4711".parse().unwrap()), "http://127.0.0.1:4711");
         assert_eq!(config.payments.sca_timeout, Duration::from_secs(300));
-        assert_eq!(config.payments.remittance.least.minor(), 10_000);
-        assert_eq!(config.payments.remittance.most.minor(), 5_000_000);
+        assert_eq!(config.payments.remittance.least.minor, 10_000);
+        assert_eq!(config.payments.remittance.most.minor, 5_000_000);
         assert_eq!(config.neonomics.replay_window, Some(Duration::from_secs(86_400)));
         assert_eq!(config.neonomics.base_url, "http://127.0.0.1:8090");
     }

@@ -78,6 +78,28 @@ impl Role {
             Role::Admin => "admin",
         }
     }
+
+    /// Whether somebody of this name can have the role: users are named by their id, shops by theirs or their
+    /// owner's.
+    pub fn suits(self, subject: &str) -> bool {
+        let is_user = subject.parse::<UserId>().is_ok();
+        match self {
+            Role::User => is_user,
+            Role::Merchant => is_user || subject.parse::<MerchantId>().is_ok(),
+            Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin => {
+                !subject.trim().is_empty()
+            }
+        }
+    }
+
+    /// What [`Role::suits`] asks for, for people.
+    pub fn subject_form(self) -> &'static str {
+        match self {
+            Role::User => "a usr_ id",
+            Role::Merchant => "a mer_ or usr_ id",
+            Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin => "a name",
+        }
+    }
 }
 
 impl FromStr for Role {
@@ -197,7 +219,7 @@ impl TokenRules {
         let in_time = claims.exp + LEEWAY > now && claims.nbf.is_none_or(|nbf| nbf - LEEWAY <= now);
         let role = claims.role.as_deref().map_or(Ok(Role::User), str::parse);
         match role {
-            Ok(role) if in_time && is_subject(&claims.sub, role) => Ok(Caller { subject: claims.sub, role }),
+            Ok(role) if in_time && role.suits(&claims.sub) => Ok(Caller { subject: claims.sub, role }),
             Ok(_) | Err(_) => Err(Code::Unauthenticated.into()),
         }
     }
@@ -209,16 +231,6 @@ struct Claims {
     role: Option<String>,
     exp: f64,
     nbf: Option<f64>,
-}
-
-/// Whether a subject can have a role: users are named by their id, shops by theirs or their owner's.
-fn is_subject(subject: &str, role: Role) -> bool {
-    let is_user = subject.parse::<UserId>().is_ok();
-    match role {
-        Role::User => is_user,
-        Role::Merchant => is_user || subject.parse::<MerchantId>().is_ok(),
-        Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin => !subject.trim().is_empty(),
-    }
 }
 
 /// What is stored of an API key's secret.
@@ -276,7 +288,7 @@ async fn key_caller(app: &App, secret: &str) -> Result<Caller, Problem> {
     let key = app.registry.api_key(&key_hash(secret)).await?.ok_or(Code::Unauthenticated)?;
     let usable = key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now);
     match key.role.parse() {
-        Ok(role) if usable && is_subject(&key.subject, role) => Ok(Caller { subject: key.subject, role }),
+        Ok(role) if usable && role.suits(&key.subject) => Ok(Caller { subject: key.subject, role }),
         Ok(_) | Err(_) => Err(Code::Unauthenticated.into()),
     }
 }
