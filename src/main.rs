@@ -39,7 +39,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let matches = CommandLine::command().after_help(config::help()).get_matches();
-    let CommandLine { command } = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let CommandLine { command } =
+        CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use workers::engine::Engine;
 use workers::ports::SystemIds;
-use workers::process::{self, Drained, Work};
+use workers::process::{self, Drained};
+use workers::providers::{Gate, Providers, Switch};
 use workers::store::{self, Database, OpenError};
 use workflows::engine::Book;
 use workflows::qr_payment::QrPayment;
@@ -21,7 +22,7 @@ use workflows::remittance::Remittance;
 
 use crate::config::Config;
 use crate::http::{self, Services, Settings, Unusable};
-use crate::provider::{self, ProviderError};
+use crate::provider;
 
 /// How often the clock is set by the database's.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ pub enum ServiceError {
     Open(#[from] OpenError),
     /// No provider.
     #[error("could not set up the payments provider")]
-    Provider(#[from] ProviderError),
+    Provider(#[from] workers::providers::http::Unusable),
     /// No address.
     #[error("could not listen on {address}")]
     Listen {
@@ -68,6 +69,7 @@ pub struct Running {
 struct Half {
     engine: Engine,
     database: Database,
+    switch: Switch,
     work: Option<JoinHandle<Drained>>,
     resync: JoinHandle<()>,
 }
@@ -129,7 +131,12 @@ pub async fn start(config: Config) -> Result<Running, ServiceError> {
 
     let (stop, stopped) = watch::channel(false);
     let half = half(&config, stopped.clone()).await?;
-    let app = Services { engine: half.engine.clone(), registry: Arc::clone(&half.database.registry), settings };
+    let app = Services {
+        engine: half.engine.clone(),
+        registry: Arc::clone(&half.database.registry),
+        payments: half.switch.clone(),
+        settings,
+    };
     let router = http::router(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, router).with_graceful_shutdown(ending(stopped));
     let front = tokio::spawn(server.into_future());
@@ -184,7 +191,6 @@ impl Half {
 
 /// Database, engine and steps.
 async fn half(config: &Config, stopped: watch::Receiver<bool>) -> Result<Half, ServiceError> {
-    let provider = provider::payments(config)?;
     let database = store::open(config.database_url.expose_secret(), &store::Options::default()).await?;
     let book = Book::default().with::<Remittance>().with::<QrPayment>();
     let options = process::Options {
@@ -192,11 +198,14 @@ async fn half(config: &Config, stopped: watch::Receiver<bool>) -> Result<Half, S
         lease: config.workers.lease,
         grace: config.front.drain_timeout,
     };
-    let (engine, work) =
-        process::assemble(Arc::clone(&database.store), book, provider, Arc::new(SystemIds), options);
-    let work = work.map(|work: Work| tokio::spawn(work.run(ending(stopped))));
+    let ids = Arc::new(SystemIds);
+    let payments = provider::payments(&config.neonomics, database.store.clock(), ids.clone())?;
+    let switch = Switch::new(provider::mode(config.payments.mode));
+    let providers = Arc::new(Providers::new(Arc::new(Gate::new(payments, switch.clone()))));
+    let (engine, work) = process::assemble(Arc::clone(&database.store), book, providers, ids, options);
+    let work = work.map(|work| tokio::spawn(work.run(ending(stopped))));
     let resync = tokio::spawn(keep_time(database.clone()));
-    Ok(Half { engine, database, work, resync })
+    Ok(Half { engine, database, switch, work, resync })
 }
 
 async fn keep_time(database: Database) {

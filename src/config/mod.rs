@@ -142,16 +142,6 @@ pub struct Neonomics {
     pub read_timeout: Duration,
     /// First pause before a repetition.
     pub retry_base: Duration,
-    /// Failures that open the breaker,
-    pub breaker_failures: u32,
-    /// within so long,
-    pub breaker_window: Duration,
-    /// for so long.
-    pub breaker_open: Duration,
-    /// Calls under way at once.
-    pub max_in_flight: usize,
-    /// Calls per second.
-    pub rate_per_second: u32,
     /// First pause before a status is asked for,
     pub poll_first: Duration,
     /// and the longest.
@@ -214,7 +204,9 @@ pub fn log(from: &Environment) -> Result<Log, BadSetting> {
             // The filter's own parser is lenient; its strict form says which directive is wrong.
             match tracing_subscriber::EnvFilter::try_new(text) {
                 Ok(_) => Ok(text.to_owned()),
-                Err(_) => Err("must be a level (error, warn, info, debug, trace) or TARGET=LEVEL, separated by commas"),
+                Err(_) => Err(
+                    "must be a level (error, warn, info, debug, trace) or TARGET=LEVEL, separated by commas",
+                ),
             }
         })?,
         json: from.read(&table::LOG_FORMAT, one_of(&[("text", false), ("json", true)]))?,
@@ -228,7 +220,10 @@ fn front(from: &Environment) -> Result<Front, BadSetting> {
         })?,
         public_base_url: from.optional(&table::PUBLIC_BASE_URL, parse::base_url)?,
         app_return_urls: from.optional(&table::APP_RETURN_URLS, parse::return_urls)?,
-        mode: from.read(&table::SERVICE_MODE, one_of(&[("demo", ServiceMode::Demo), ("live", ServiceMode::Live)]))?,
+        mode: from.read(
+            &table::SERVICE_MODE,
+            one_of(&[("demo", ServiceMode::Demo), ("live", ServiceMode::Live)]),
+        )?,
         drain_timeout: from.read(&table::DRAIN_TIMEOUT, duration)?,
     })
 }
@@ -279,8 +274,12 @@ fn neonomics(from: &Environment) -> Result<Neonomics, BadSetting> {
     let client_id = from.optional(&table::NEONOMICS_CLIENT_ID, text)?;
     let client_secret: Option<SecretString> = from.text(&table::NEONOMICS_CLIENT_SECRET)?;
     if client_id.is_some() != client_secret.is_some() {
-        let missing = if client_id.is_some() { table::NEONOMICS_CLIENT_SECRET } else { table::NEONOMICS_CLIENT_ID };
-        return Err(BadSetting::new(missing.name, "the client's id and secret are set together or not at all"));
+        let missing =
+            if client_id.is_some() { table::NEONOMICS_CLIENT_SECRET } else { table::NEONOMICS_CLIENT_ID };
+        return Err(BadSetting::new(
+            missing.name,
+            "the client's id and secret are set together or not at all",
+        ));
     }
     let safe_replay = from.read(&table::NEONOMICS_SAFE_REPLAY, parse::switch)?;
     let replay_window = from.read(&table::NEONOMICS_REPLAY_WINDOW, some_duration)?;
@@ -292,18 +291,14 @@ fn neonomics(from: &Environment) -> Result<Neonomics, BadSetting> {
     }
     Ok(Neonomics {
         base_url: from.read(&table::NEONOMICS_BASE_URL, parse::base_url)?,
-        profile: from.read(&table::NEONOMICS_PROFILE, one_of(&[("drop-seed", NeonomicsProfile::DropSeed)]))?,
+        profile: from
+            .read(&table::NEONOMICS_PROFILE, one_of(&[("drop-seed", NeonomicsProfile::DropSeed)]))?,
         api_key: from.text(&table::NEONOMICS_API_KEY)?,
         client_id,
         client_secret,
         connect_timeout: from.read(&table::NEONOMICS_CONNECT_TIMEOUT_MS, parse::millis)?,
         read_timeout: from.read(&table::NEONOMICS_READ_TIMEOUT_MS, parse::millis)?,
         retry_base: from.read(&table::NEONOMICS_RETRY_BASE_MS, parse::millis)?,
-        breaker_failures: from.read(&table::NEONOMICS_BREAKER_FAILURES, parse::number(1))?,
-        breaker_window: from.read(&table::NEONOMICS_BREAKER_WINDOW_MS, parse::millis)?,
-        breaker_open: from.read(&table::NEONOMICS_BREAKER_OPEN_MS, parse::millis)?,
-        max_in_flight: from.read(&table::NEONOMICS_MAX_IN_FLIGHT, parse::number(1))?,
-        rate_per_second: from.read(&table::NEONOMICS_RATE_PER_SECOND, parse::number(1))?,
         poll_first,
         poll_most,
         visibility_lag: from.read(&table::NEONOMICS_VISIBILITY_LAG_MS, parse::millis)?,
@@ -372,7 +367,6 @@ mod tests {
             ("REMITTANCE_FEE_BP", "10001"),
             ("NEONOMICS_PROFILE", "berlin-group-1.3.12"),
             ("NEONOMICS_CLIENT_SECRET", ""),
-            ("NEONOMICS_BREAKER_FAILURES", "0"),
             ("NEONOMICS_POLL_MAX_MS", "1"),
             ("APP_RETURN_URLS", "javascript:alert(1)"),
         ] {
@@ -388,7 +382,10 @@ mod tests {
 
     #[test]
     fn live_mode_wants_a_long_token_secret() {
-        assert_eq!(read(&[("SERVICE_MODE", "live"), ("JWT_SECRET", "short")]).unwrap_err().name, "JWT_SECRET");
+        assert_eq!(
+            read(&[("SERVICE_MODE", "live"), ("JWT_SECRET", "short")]).unwrap_err().name,
+            "JWT_SECRET"
+        );
         assert!(read(&[("SERVICE_MODE", "live"), ("JWT_SECRET", SECRET)]).is_ok());
     }
 

@@ -6,7 +6,8 @@ use workflows::money::{Currency, Money};
 
 /// A duration: an integer is seconds, otherwise a number with `ms`, `s`, `m`, `h` or `d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "a duration is a number of seconds, or a number with ms, s, m, h or d, such as 300s".to_owned();
+    let wrong =
+        || "a duration is a number of seconds, or a number with ms, s, m, h or d, such as 300s".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -56,7 +57,10 @@ pub fn switch(text: &str) -> Result<bool, String> {
 pub fn kroner(text: &str) -> Result<Money, String> {
     match Money::parse(text, Currency::NOK) {
         Ok(amount) if amount.is_positive() => Ok(amount),
-        _ => Err("must be an amount of kroner above 0 with at most two decimals, such as 100 or 99.50".to_owned()),
+        _ => {
+            Err("must be an amount of kroner above 0 with at most two decimals, such as 100 or 99.50"
+                .to_owned())
+        }
     }
 }
 
@@ -75,7 +79,8 @@ pub fn base_url(text: &str) -> Result<String, String> {
 
 /// Addresses separated by commas that a browser or app may be sent back to: `https`, `http`, or an app's own scheme.
 pub fn return_urls(text: &str) -> Result<Vec<reqwest::Url>, String> {
-    let wrong = || "must be absolute addresses separated by commas, such as https://app.example/pay".to_owned();
+    let wrong =
+        || "must be absolute addresses separated by commas, such as https://app.example/pay".to_owned();
     text.split(',')
         .map(|part| {
             let url = reqwest::Url::parse(part.trim()).map_err(|_| wrong())?;
@@ -105,7 +110,19 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "-1", "1.5s", "1 s", "1S", "1w", "ms", "1s1", "99999999999999999999", "99999999999999999d"] {
+        for text in [
+            "",
+            "s",
+            "-1",
+            "1.5s",
+            "1 s",
+            "1S",
+            "1w",
+            "ms",
+            "1s1",
+            "99999999999999999999",
+            "99999999999999999d",
+        ] {
             assert!(duration(text).is_err(), "{text:?}");
         }
         assert!(some_duration("0s").is_err());
@@ -123,7 +140,14 @@ mod tests {
     fn a_base_address_has_no_trailing_slash_and_nothing_behind() {
         assert_eq!(base_url("https://pay.example/").unwrap(), "https://pay.example");
         assert_eq!(base_url("http://127.0.0.1:8080/base").unwrap(), "http://127.0.0.1:8080/base");
-        for text in ["pay.example", "ftp://pay.example", "https://u:p@pay.example", "https://pay.example/?a", "https://pay.example/#a", "/"] {
+        for text in [
+            "pay.example",
+            "ftp://pay.example",
+            "https://u:p@pay.example",
+            "https://pay.example/?a",
+            "https://pay.example/#a",
+            "/",
+        ] {
             assert!(base_url(text).is_err(), "{text:?}");
         }
     }
@@ -131,7 +155,9 @@ mod tests {
     #[test]
     fn return_addresses_may_name_an_app_but_never_a_script() {
         assert_eq!(return_urls("https://app.example/pay, drop://auth/callback").unwrap().len(), 2);
-        for text in ["", "/pay", "javascript:alert(1)", "data:text/html,x", "https://a.example,,https://b.example"] {
+        for text in
+            ["", "/pay", "javascript:alert(1)", "data:text/html,x", "https://a.example,,https://b.example"]
+        {
             assert!(return_urls(text).is_err(), "{text:?}");
         }
     }

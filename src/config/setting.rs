@@ -82,7 +82,8 @@ impl Environment {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, BadSetting> {
         let Some(text) = self.text(setting)? else { return Ok(None) };
-        let parsed = parse(text.expose_secret()).map_err(|why| BadSetting::new(setting.name, why.to_string()))?;
+        let parsed =
+            parse(text.expose_secret()).map_err(|why| BadSetting::new(setting.name, why.to_string()))?;
         Ok(Some(parsed))
     }
 
@@ -108,7 +109,8 @@ impl FromIterator<(String, String)> for Environment {
 
 /// The content of a secret's file without the line end that editors add.
 fn read_file(path: &Path) -> Result<SecretString, String> {
-    let content = std::fs::read_to_string(path).map_err(|error| format!("its file cannot be read: {error}"))?;
+    let content =
+        std::fs::read_to_string(path).map_err(|error| format!("its file cannot be read: {error}"))?;
     let value = content.strip_suffix('\n').unwrap_or(&content);
     let value = value.strip_suffix('\r').unwrap_or(value);
     if value.is_empty() { Err("its file is empty".to_owned()) } else { Ok(value.into()) }
@@ -138,7 +140,11 @@ mod tests {
             (vec![("PLAIN_FILE", file)], 9),
             (vec![("PLAIN", ""), ("PLAIN_FILE", file)], 9),
         ] {
-            assert_eq!(environment(&variables).read(&PLAIN, str::parse::<u8>).unwrap(), expected, "{variables:?}");
+            assert_eq!(
+                environment(&variables).read(&PLAIN, str::parse::<u8>).unwrap(),
+                expected,
+                "{variables:?}"
+            );
         }
     }
 

@@ -60,11 +60,6 @@ settings! {
         NEONOMICS_CONNECT_TIMEOUT_MS = Text("5000"), "Longest wait for a connection.";
         NEONOMICS_READ_TIMEOUT_MS = Text("30000"), "Longest wait for an answer.";
         NEONOMICS_RETRY_BASE_MS = Text("1000"), "First pause before a repetition; it doubles.";
-        NEONOMICS_BREAKER_FAILURES = Text("3"), "Failures within the window that open the breaker.";
-        NEONOMICS_BREAKER_WINDOW_MS = Text("60000"), "That window.";
-        NEONOMICS_BREAKER_OPEN_MS = Text("60000"), "How long an open breaker waits before it tries again.";
-        NEONOMICS_MAX_IN_FLIGHT = Text("10"), "Calls under way at once.";
-        NEONOMICS_RATE_PER_SECOND = Text("50"), "Calls per second.";
         NEONOMICS_POLL_MS = Text("2000"), "First pause before a status is asked for; it doubles.";
         NEONOMICS_POLL_MAX_MS = Text("60000"), "Longest such pause.";
         NEONOMICS_VISIBILITY_LAG_MS = Text("10000"), "How old a \"not found\" must be to count.";
@@ -91,7 +86,8 @@ pub fn help() -> String {
     for (section, settings) in SECTIONS {
         let _ = writeln!(text, "\n{section}");
         for setting in *settings {
-            let _ = writeln!(text, "  {:<28} {} [{}]", setting.name, setting.help, fallback_for_people(setting));
+            let _ =
+                writeln!(text, "  {:<28} {} [{}]", setting.name, setting.help, fallback_for_people(setting));
         }
     }
     text

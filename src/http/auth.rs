@@ -107,7 +107,9 @@ impl FromStr for Role {
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         let known = Self::ALL.into_iter().find(|(known, _)| *known == word);
-        known.map(|(_, role)| role).ok_or("must be user, merchant, service, viewer, operator, approver or admin")
+        known
+            .map(|(_, role)| role)
+            .ok_or("must be user, merchant, service, viewer, operator, approver or admin")
     }
 }
 
@@ -143,7 +145,9 @@ impl Caller {
     pub fn reads(&self) -> Result<Reach, Problem> {
         match (self.user(), self.role) {
             (Some(user), _) => Ok(Reach::Own(user)),
-            (None, Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin) => Ok(Reach::All),
+            (None, Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin) => {
+                Ok(Reach::All)
+            }
             (None, Role::User | Role::Merchant) => Err(Code::Forbidden.into()),
         }
     }
@@ -217,7 +221,7 @@ impl TokenRules {
         #[expect(clippy::cast_precision_loss, reason = "seconds until the year 9999 fit in 52 bits")]
         let now = now.as_secs() as f64;
         let in_time = claims.exp + LEEWAY > now && claims.nbf.is_none_or(|nbf| nbf - LEEWAY <= now);
-        let role = claims.role.as_deref().map_or(Ok(Role::User), str::parse);
+        let role = claims.role.as_deref().map_or(Ok(Role::User), str::parse::<Role>);
         match role {
             Ok(role) if in_time && role.suits(&claims.sub) => Ok(Caller { subject: claims.sub, role }),
             Ok(_) | Err(_) => Err(Code::Unauthenticated.into()),
@@ -256,7 +260,11 @@ impl FromRequestParts<App> for Caller {
             Credential::Cookie(token) => {
                 let caller = app.settings.tokens.caller(token, app.engine.now())?;
                 let allowed = is_safe(&parts.method) || is_same_site(&parts.headers, &app.settings.origins);
-                if allowed { Ok(caller) } else { Err(Problem::new(Code::Forbidden, "The request comes from another site.")) }
+                if allowed {
+                    Ok(caller)
+                } else {
+                    Err(Problem::new(Code::Forbidden, "The request comes from another site."))
+                }
             }
         }
     }
@@ -287,7 +295,7 @@ async fn key_caller(app: &App, secret: &str) -> Result<Caller, Problem> {
     let now = app.engine.now();
     let key = app.registry.api_key(&key_hash(secret)).await?.ok_or(Code::Unauthenticated)?;
     let usable = key.revoked_at.is_none() && key.expires_at.is_none_or(|end| end > now);
-    match key.role.parse() {
+    match key.role.parse::<Role>() {
         Ok(role) if usable && role.suits(&key.subject) => Ok(Caller { subject: key.subject, role }),
         Ok(_) | Err(_) => Err(Code::Unauthenticated.into()),
     }
@@ -303,7 +311,9 @@ fn is_same_site(headers: &HeaderMap, origins: &[String]) -> bool {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
     match (text(header::ORIGIN), site) {
-        (Some(origin), Some("cross-site")) | (Some(origin), None) => origins.iter().any(|ours| ours == origin),
+        (Some(origin), Some("cross-site")) | (Some(origin), None) => {
+            origins.iter().any(|ours| ours == origin)
+        }
         (Some(_) | None, Some("same-origin" | "none")) => true,
         (Some(origin), Some(_)) => origins.iter().any(|ours| ours == origin),
         (None, Some(_) | None) => false,
@@ -336,7 +346,8 @@ mod tests {
     }
 
     fn token(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
-        jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+        jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes()))
+            .unwrap()
     }
 
     fn accepted(rules: &TokenRules, claims: &Value) -> bool {
@@ -382,7 +393,10 @@ mod tests {
         ] {
             assert_eq!(accepted(&closed, &claims), expected, "{claims}");
         }
-        assert!(accepted(&rules(None, None), &json!({"sub": "usr_1", "exp": NOW + 1, "iss": "x", "aud": "y"})));
+        assert!(accepted(
+            &rules(None, None),
+            &json!({"sub": "usr_1", "exp": NOW + 1, "iss": "x", "aud": "y"})
+        ));
     }
 
     #[test]

@@ -15,35 +15,43 @@ use super::auth::Caller;
 use super::body::Json;
 use super::error::{Code, Problem};
 use super::paging::Page;
-use super::request::{Chosen, Query};
+use super::request::{Chosen, Parameters};
 use super::validation::{Faults, Given, line, sure};
 
 /// A bank account to be linked.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BankAccountRequest {
     /// The bank's id at the aggregator: letters, digits, `-`, `_`, `.` and `=`.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "dnb")]
     bank_id: Given<String>,
     /// The bank's name for people; its id when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "DNB")]
     bank_name: Given<String>,
     /// The account.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "NO9386011117947")]
     iban: Given<String>,
     /// Its id at the provider; the IBAN when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "acc-1")]
     provider_account_id: Given<String>,
     /// Its currency; NOK when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "NOK")]
     currency: Given<Currency>,
     /// The consent at the provider that covers it.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "consent-1")]
     provider_consent_id: Given<String>,
     /// When that consent ends.
+    #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-05-24T08:00:00.000Z")]
     consent_expires_at: Given<String>,
     /// Whether payments come from here unless said otherwise; makes the person's other accounts secondary.
+    #[serde(default)]
     #[schema(value_type = Option<bool>, example = true)]
     primary: Given<bool>,
 }
@@ -85,6 +93,7 @@ pub struct BankAccountResource {
 #[into_params(parameter_in = Query)]
 pub struct OwnerQuery {
     /// Whose; required for backends and operators, one's own otherwise.
+    #[param(value_type = Option<String>)]
     user_id: Option<UserId>,
 }
 
@@ -122,7 +131,7 @@ pub async fn put(
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<OwnerQuery>,
+    Parameters(query): Parameters<OwnerQuery>,
 ) -> Result<axum::Json<Page<BankAccountResource>>, Problem> {
     let owner = query.owner(&caller)?;
     let accounts = app.registry.bank_accounts(&owner).await?;
@@ -223,7 +232,10 @@ mod tests {
     #[test]
     fn bank_and_iban_are_all_that_has_to_be_given() {
         let account = read(r#"{"bankId":"dnb","iban":"NO93 8601 1117 947"}"#).ok().unwrap();
-        assert_eq!((account.bank_name.as_str(), account.currency, account.primary), ("dnb", Currency::NOK, false));
+        assert_eq!(
+            (account.bank_name.as_str(), account.currency, account.primary),
+            ("dnb", Currency::NOK, false)
+        );
         assert_eq!(account.provider_account, "NO9386011117947");
     }
 
@@ -234,7 +246,10 @@ mod tests {
             (r#"{"bankId":"dnb"}"#, Code::ValidationFailed),
             (r#"{"bankId":"a/b","iban":"NO9386011117947"}"#, Code::ValidationFailed),
             (r#"{"bankId":"dnb","iban":"NO9386011117947","currency":"XXX"}"#, Code::ValidationFailed),
-            (r#"{"bankId":"dnb","iban":"NO9386011117947","consentExpiresAt":"soon"}"#, Code::ValidationFailed),
+            (
+                r#"{"bankId":"dnb","iban":"NO9386011117947","consentExpiresAt":"soon"}"#,
+                Code::ValidationFailed,
+            ),
             (r#"{"bankId":"dnb","iban":"NO9386011117947","primary":"yes"}"#, Code::ValidationFailed),
         ] {
             assert_eq!(read(body).err().map(|problem| problem.code()), Some(code), "{body}");

@@ -133,7 +133,12 @@ mod tests {
         ] {
             assert_eq!(answer(kind, body.to_owned()).await.unwrap_err(), code, "{kind} {:.40}", body);
         }
-        for kind in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/hal+json"] {
+        for kind in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "APPLICATION/JSON",
+            "application/hal+json",
+        ] {
             let sample = answer(kind, r#" {"name":"x"} "#).await.unwrap();
             assert_eq!(sample.name, Given::Value("x".to_owned()));
         }
@@ -141,15 +146,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_body_without_a_length_is_cut_off() {
-        let chunks = futures::stream::iter((0..9).map(|_| Ok::<_, std::io::Error>(vec![b' '; MOST_BYTES / 8])));
+        let chunks =
+            futures::stream::iter((0..9).map(|_| Ok::<_, std::io::Error>(vec![b' '; MOST_BYTES / 8])));
         let code = answer("application/json", Body::from_stream(chunks)).await.unwrap_err();
         assert_eq!(code, Code::PayloadTooLarge);
     }
 
     #[tokio::test]
     async fn the_field_at_fault_is_named() {
-        let request = Request::builder().header("content-type", "application/json").body(Body::from(r#"{"nome":1}"#));
-        let Err(problem) = Json::<Sample>::from_request(request.unwrap(), &()).await else { panic!("accepted") };
+        let request =
+            Request::builder().header("content-type", "application/json").body(Body::from(r#"{"nome":1}"#));
+        let Err(problem) = Json::<Sample>::from_request(request.unwrap(), &()).await else {
+            panic!("accepted")
+        };
         assert!(format!("{problem:?}").contains(r#"field: "nome""#), "{problem:?}");
     }
 

@@ -15,7 +15,7 @@ use workflows::ports::payments::ProviderPaymentId;
 
 use super::App;
 use super::error::{Code, Problem};
-use super::request::Query;
+use super::request::Parameters;
 use super::transaction::Payment;
 
 /// How many bytes of the MAC stand in an address: 128 bits.
@@ -48,7 +48,7 @@ pub struct ReturnQuery {
     ))]
 pub async fn returned(
     State(app): State<App>,
-    Query(query): Query<ReturnQuery>,
+    Parameters(query): Parameters<ReturnQuery>,
 ) -> Result<Response, Problem> {
     let state = query.state.as_deref().unwrap_or_default();
     let transaction = app.settings.callback.verify(state).ok_or(Code::InvalidState)?;
@@ -60,7 +60,9 @@ pub async fn returned(
         return Err(Code::InvalidState.into());
     }
     match app.engine.tell(id, &Event::Returned { payment }, "browser", None).await? {
-        Told::Moved(_) | Told::Ignored(_) | Told::Duplicate(_) => see_app(&app.settings.return_url, transaction),
+        Told::Moved(_) | Told::Ignored(_) | Told::Duplicate(_) => {
+            see_app(&app.settings.return_url, transaction)
+        }
         Told::NotFound => Err(Code::InvalidState.into()),
     }
 }
@@ -77,7 +79,8 @@ fn named(one: Option<String>, other: Option<String>) -> Result<Option<ProviderPa
 fn see_app(return_url: &Url, transaction: TransactionId) -> Result<Response, Problem> {
     let mut url = return_url.clone();
     url.query_pairs_mut().append_pair("transactionId", &transaction.to_string());
-    let location = HeaderValue::try_from(url.as_str()).map_err(|error| Problem::internal("write a location", error))?;
+    let location =
+        HeaderValue::try_from(url.as_str()).map_err(|error| Problem::internal("write a location", error))?;
     Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
 }
 

@@ -31,7 +31,8 @@ pub fn base() -> OpenApi {
          `/api/payments/callback` are the same handlers as their `/v1` addresses.\n\n\
          Error codes:\n\n{codes}"
     );
-    let info = InfoBuilder::new().title("Sluse").version(env!("CARGO_PKG_VERSION")).description(Some(description));
+    let info =
+        InfoBuilder::new().title("Sluse").version(env!("CARGO_PKG_VERSION")).description(Some(description));
     let mut api = OpenApiBuilder::new()
         .info(info.build())
         .security(Some([
@@ -58,11 +59,15 @@ pub fn complete(api: &mut OpenApi) {
     let error = ResponseBuilder::new()
         .description("Any error")
         .content("application/json", Content::new(Some(Ref::from_schema_name(Envelope::name()))))
-        .content("application/problem+json", Content::new(Some(Ref::from_schema_name(ProblemDetails::name()))))
+        .content(
+            "application/problem+json",
+            Content::new(Some(Ref::from_schema_name(ProblemDetails::name()))),
+        )
         .build();
     for item in api.paths.paths.values_mut() {
-        let operations =
-            [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten();
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete]
+            .into_iter()
+            .flatten();
         for operation in operations {
             operation.responses.responses.insert("default".to_owned(), error.clone().into());
         }
@@ -142,7 +147,9 @@ mod tests {
 
     #[test]
     fn the_page_loads_nothing_from_elsewhere() {
-        for content in [include_str!("docs/index.html"), include_str!("docs/docs.js"), include_str!("docs/docs.css")] {
+        for content in
+            [include_str!("docs/index.html"), include_str!("docs/docs.js"), include_str!("docs/docs.css")]
+        {
             for outside in ["http://", "https://", "//cdn", "innerHTML", "eval("] {
                 assert!(!content.contains(outside), "{outside}");
             }

@@ -16,6 +16,7 @@ use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use workers::store::Trouble;
+use workflows::engine::Unreadable;
 use workflows::payment::Denied;
 
 /// An error answer.
@@ -177,6 +178,9 @@ impl From<Code> for Problem {
 impl From<Trouble> for Problem {
     fn from(trouble: Trouble) -> Self {
         let cause = trouble.source().map(ToString::to_string).unwrap_or_default();
+        if trouble.source.is::<Unreadable>() {
+            return Problem::internal(trouble.doing, cause);
+        }
         tracing::error!(doing = trouble.doing, fate = ?trouble.fate, cause, "the database failed a request");
         Code::DatabaseUnavailable.into()
     }

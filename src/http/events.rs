@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use workers::engine::Watch;
+use workers::Watch;
 use workers::store::HistoryRow;
 use workflows::engine::Status;
 use workflows::ids::{TransactionId, WorkflowId};
@@ -21,7 +21,7 @@ use workflows::ids::{TransactionId, WorkflowId};
 use super::App;
 use super::auth::Caller;
 use super::error::{Code, Problem};
-use super::request::{Known, Query};
+use super::request::{Known, Parameters};
 use super::transaction::{Transaction, TransactionEvent};
 use super::transactions::find;
 
@@ -59,7 +59,7 @@ pub async fn follow(
     State(app): State<App>,
     caller: Caller,
     Known(id): Known<TransactionId>,
-    Query(query): Query<EventsQuery>,
+    Parameters(query): Parameters<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = last_seen(&headers, query.last_event_id.as_deref())?;

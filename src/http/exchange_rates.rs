@@ -12,7 +12,7 @@ use super::auth::Caller;
 use super::body::Json;
 use super::error::{Code, Problem};
 use super::money::Decimal;
-use super::request::Query;
+use super::request::Parameters;
 use super::validation::{Faults, Given, Object, sure};
 
 /// The most pairs in one request.
@@ -20,27 +20,32 @@ const MOST: usize = 1_000;
 
 /// Prices to be stored, all or none.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RatesRequest {
     /// The prices.
+    #[serde(default)]
     #[schema(value_type = Vec<RateRequest>, required)]
     rates: Given<Vec<Object<RateRequest>>>,
 }
 
 /// One price.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateRequest {
     /// One unit of this
+    #[serde(default)]
     #[schema(value_type = String, required, example = "NOK")]
     from: Given<Currency>,
     /// costs so much of this.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "EUR")]
     to: Given<Currency>,
     /// The price: a decimal string or number above 0.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "0.0870")]
     rate: Given<Decimal>,
     /// Until when it may be promised; for ever when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime, example = json!(null))]
     valid_until: Given<String>,
 }
@@ -103,7 +108,7 @@ pub async fn put(
 pub async fn read(
     State(app): State<App>,
     _: Caller,
-    Query(query): Query<RateQuery>,
+    Parameters(query): Parameters<RateQuery>,
 ) -> Result<axum::Json<RateResource>, Problem> {
     let mut faults = Faults::default();
     let from: Option<Currency> = currency(&mut faults, "from", query.from.as_deref());
@@ -112,7 +117,8 @@ pub async fn read(
     let stored = app.registry.rate(sure(from)?, sure(to)?).await?;
     let now = app.engine.now();
     let rate = stored.filter(|rate| rate.valid_until.is_none_or(|until| until > now));
-    let rate = rate.ok_or_else(|| Problem::new(Code::NotFound, "There is no exchange rate for this pair."))?;
+    let rate =
+        rate.ok_or_else(|| Problem::new(Code::NotFound, "There is no exchange rate for this pair."))?;
     Ok(axum::Json(rate.into()))
 }
 
@@ -195,11 +201,20 @@ mod tests {
             (r#"{"rates":[]}"#, "rates"),
             (r#"{"rates":[["NOK","EUR","1"]]}"#, "rates"),
             (r#"{"rates":[{"from":"NOK","to":"EUR","rate":"1","extra":1}]}"#, "extra"),
-            (r#"{"rates":[{"from":"NOK","to":"EUR","rate":"1"},{"from":"NOK","to":"SEK","rate":"0"}]}"#, "rates[1].rate"),
+            (
+                r#"{"rates":[{"from":"NOK","to":"EUR","rate":"1"},{"from":"NOK","to":"SEK","rate":"0"}]}"#,
+                "rates[1].rate",
+            ),
             (r#"{"rates":[{"from":"NOK","to":"NOK","rate":"1"}]}"#, "rates[0].to"),
-            (r#"{"rates":[{"from":"NOK","to":"EUR","rate":"1"},{"from":"NOK","to":"EUR","rate":"2"}]}"#, "rates[1].to"),
+            (
+                r#"{"rates":[{"from":"NOK","to":"EUR","rate":"1"},{"from":"NOK","to":"EUR","rate":"2"}]}"#,
+                "rates[1].to",
+            ),
             (r#"{"rates":[{"from":"kr","to":"EUR","rate":"1"}]}"#, "rates[0].from"),
-            (r#"{"rates":[{"from":"NOK","to":"EUR","rate":"1","validUntil":"soon"}]}"#, "rates[0].validUntil"),
+            (
+                r#"{"rates":[{"from":"NOK","to":"EUR","rate":"1","validUntil":"soon"}]}"#,
+                "rates[0].validUntil",
+            ),
         ] {
             let shown = read(body).unwrap_err();
             assert!(shown.contains(field), "{field}: {shown}");

@@ -61,9 +61,10 @@ fn read(key: &[u8]) -> Result<IdempotencyKey, Problem> {
     let printable = key.iter().all(|byte| (b' '..=b'~').contains(byte));
     match std::str::from_utf8(key) {
         Ok(text) if printable && (1..=MOST).contains(&key.len()) => Ok(IdempotencyKey(text.to_owned())),
-        Ok(_) | Err(_) => {
-            Err(Problem::field(IDEMPOTENCY_KEY.as_str(), format!("must have 1 to {MOST} printable ASCII characters")))
-        }
+        Ok(_) | Err(_) => Err(Problem::field(
+            IDEMPOTENCY_KEY.as_str(),
+            format!("must have 1 to {MOST} printable ASCII characters"),
+        )),
     }
 }
 

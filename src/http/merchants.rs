@@ -16,18 +16,22 @@ use super::validation::{Faults, Given, line, sure};
 
 /// A shop to be registered.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MerchantRequest {
     /// Its name.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "Kiosken")]
     name: Given<String>,
     /// Norwegian organisation number.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "974760673")]
     org_number: Given<String>,
     /// Where it is paid.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "NO9386011117947")]
     iban: Given<String>,
     /// The person who runs it.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "usr_ola")]
     owner_user_id: Given<UserId>,
 }
@@ -111,7 +115,8 @@ fn org_number_of(text: String) -> Result<String, &'static str> {
     const WEIGHTS: [u32; 8] = [3, 2, 7, 6, 5, 4, 3, 2];
     let wrong = "must be nine digits with a valid check digit";
     let plain: String = text.chars().filter(|letter| *letter != ' ').collect();
-    let digits: Vec<u32> = plain.chars().map(|letter| letter.to_digit(10)).collect::<Option<_>>().ok_or(wrong)?;
+    let digits: Vec<u32> =
+        plain.chars().map(|letter| letter.to_digit(10)).collect::<Option<_>>().ok_or(wrong)?;
     let [head @ .., check] = digits.as_slice() else { return Err(wrong) };
     if head.len() != WEIGHTS.len() {
         return Err(wrong);

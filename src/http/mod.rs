@@ -38,6 +38,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use workers::engine::Engine;
+use workers::providers::Switch;
 use workers::registry::Registry;
 use workflows::payment::Terms;
 
@@ -45,7 +46,7 @@ pub use auth::{KEY_PREFIX, Role, TokenRules, key_hash};
 pub use callback::Callback;
 pub use payments::terms;
 
-use crate::config::{Config, Payments, PispMode, ServiceMode};
+use crate::config::{Config, Payments, ServiceMode};
 
 /// What every handler can reach.
 pub struct Services {
@@ -53,6 +54,8 @@ pub struct Services {
     pub engine: Engine,
     /// People, accounts, prices, keys.
     pub registry: Arc<dyn Registry>,
+    /// Whether payments are taken.
+    pub payments: Switch,
     /// What was told from outside.
     pub settings: Settings,
 }
@@ -61,8 +64,6 @@ pub struct Services {
 pub struct Settings {
     /// Practice or money.
     pub mode: ServiceMode,
-    /// Whether payments are taken.
-    pub pisp: PispMode,
     /// Limits and fee.
     pub payments: Payments,
     /// The terms that new payments are accepted under.
@@ -97,14 +98,15 @@ impl Settings {
     pub fn new(config: &Config, public_base: &str) -> Result<Self, Unusable> {
         let own = Url::parse(&format!("{public_base}/"))
             .map_err(|error| Unusable { doing: "read its public address", source: error.into() })?;
-        let callback = Callback::new(public_base, crate::config::bytes(&config.tokens.secret))
-            .map_err(|error| Unusable { doing: "derive the key of return addresses", source: error.into() })?;
+        let callback =
+            Callback::new(public_base, crate::config::bytes(&config.tokens.secret)).map_err(|error| {
+                Unusable { doing: "derive the key of return addresses", source: error.into() }
+            })?;
         let return_urls = config.front.app_return_urls.clone().unwrap_or_default();
         Ok(Settings {
             mode: config.front.mode,
-            pisp: config.payments.mode,
             payments: config.payments.clone(),
-            terms: payments::terms(&config.payments, &config.neonomics),
+            terms: terms(&config.payments, &config.neonomics),
             tokens: TokenRules::new(&config.tokens),
             callback,
             origins: auth::origins(return_urls.iter().chain([&own])),

@@ -78,9 +78,14 @@ mod tests {
 
     #[test]
     fn a_limit_is_from_one_to_two_hundred() {
-        for (text, expected) in
-            [(None, Some(50)), (Some("1"), Some(1)), (Some("200"), Some(200)), (Some("0"), None), (Some("201"), None), (Some("x"), None)]
-        {
+        for (text, expected) in [
+            (None, Some(50)),
+            (Some("1"), Some(1)),
+            (Some("200"), Some(200)),
+            (Some("0"), None),
+            (Some("201"), None),
+            (Some("x"), None),
+        ] {
             assert_eq!(limit(text).ok(), expected, "{text:?}");
         }
     }

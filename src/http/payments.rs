@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use workers::engine::Started;
+use workers::providers::Mode;
 use workers::registry::{BankAccount, User};
 use workers::store::{Instance, StartKey};
 use workflows::engine::Machine;
@@ -24,7 +25,7 @@ use super::prefer::Prefer;
 use super::transaction::{Payment, Transaction};
 use super::validation::{Faults, Given};
 use super::{App, Services};
-use crate::config::{self, PispMode};
+use crate::config;
 
 /// Seconds after which a caller that was told to come back should.
 const COME_BACK_AFTER: u32 = 2;
@@ -118,7 +119,8 @@ pub async fn payer(
         return Err(Problem::new(Code::NotFound, "There is no such user."));
     }
     let accounts = app.registry.bank_accounts(user).await?;
-    let account = choose(accounts, bank_account).ok_or_else(|| Problem::new(Code::NotFound, "There is no such bank account."))?;
+    let account = choose(accounts, bank_account)
+        .ok_or_else(|| Problem::new(Code::NotFound, "There is no such bank account."))?;
     Ok((account.id.clone(), facts(known.as_ref(), account, ip)))
 }
 
@@ -170,7 +172,7 @@ where
     if let Some(earlier) = app.engine.started(&key.scope, &key.key).await? {
         return replay(app, earlier, &key.body_hash, prefer).await;
     }
-    if app.settings.pisp == PispMode::Disabled {
+    if app.payments.mode() == Mode::Disabled {
         return Err(Code::PaymentsDisabled.into());
     }
     if !app.engine.accepting() {
@@ -183,7 +185,8 @@ where
     match app.engine.start::<M>(id, user.as_str(), key, &caller.subject, order).await? {
         Started::New(instance) => {
             let instance = milestone(app, instance, prefer).await?;
-            let status = if is_settled_for_now(&instance)? { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+            let status =
+                if is_settled_for_now(&instance)? { StatusCode::CREATED } else { StatusCode::ACCEPTED };
             answer(status, &instance, prefer)
         }
         // Somebody else used the same key at the same moment.

@@ -50,7 +50,8 @@ impl<S: Sync> FromRequestParts<S> for Prefer {
 
 fn read(headers: &HeaderMap) -> Prefer {
     let values = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = values.flat_map(|value| value.split([',', ';'])).filter_map(|part| part.split_once('='));
+    let mut preferences =
+        values.flat_map(|value| value.split([',', ';'])).filter_map(|part| part.split_once('='));
     let wait = preferences.find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"));
     let seconds = wait.and_then(|(_, value)| value.trim().trim_matches('"').parse::<u64>().ok());
     Prefer(seconds.map(|seconds| seconds.min(MOST)))

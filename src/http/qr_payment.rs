@@ -25,21 +25,26 @@ use super::{App, Services};
 
 /// A purchase to be paid.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QrPaymentRequest {
     /// Which shop to pay.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "mer_kiosk")]
     merchant_id: Given<MerchantId>,
     /// What to pay: a decimal string or number with at most two decimals.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "149.00")]
     amount: Given<Decimal>,
     /// NOK when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "NOK")]
     currency: Given<String>,
     /// From which account; the only or primary one when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "bac_1")]
     bank_account_id: Given<BankAccountId>,
     /// Who pays; required for, and reserved to, the `service` role.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "usr_kari")]
     on_behalf_of: Given<UserId>,
 }

@@ -17,35 +17,43 @@ use super::bank_accounts::owner;
 use super::body::{Json, OptionalJson};
 use super::error::{Code, Problem};
 use super::paging::{self, Page};
-use super::request::{Chosen, Known, Query};
+use super::request::{Chosen, Known, Parameters};
 use super::validation::{Faults, Given, line, sure};
 
 /// A recipient to be stored: `iban`, or, in countries without IBAN, `bban` and `bic`.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RecipientRequest {
     /// Name of the payee.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "Marko Petrovic")]
     name: Given<String>,
     /// Country of residence and account, ISO 3166 alpha-2.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "RS")]
     country: Given<Country>,
     /// Town of residence.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "Beograd")]
     town: Given<String>,
     /// The account.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "RS35265000000123456757")]
     iban: Given<String>,
     /// The account, as its country writes it.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = json!(null))]
     bban: Given<String>,
     /// The payee's bank; needed with `bban`.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = json!(null))]
     bic: Given<Bic>,
     /// What the payee receives.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "EUR")]
     currency: Given<Currency>,
     /// Whose recipient it is; required for, and reserved to, the `service` role.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = json!(null))]
     on_behalf_of: Given<UserId>,
 }
@@ -86,6 +94,7 @@ pub struct RecipientResource {
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
     /// Whose; required for backends and operators, one's own otherwise.
+    #[param(value_type = Option<String>)]
     user_id: Option<UserId>,
     /// From 1 to 200; 50 when absent.
     limit: Option<String>,
@@ -99,6 +108,7 @@ pub struct ListQuery {
 #[into_params(parameter_in = Query)]
 pub struct OwnerQuery {
     /// Whose; required for backends and operators, one's own otherwise.
+    #[param(value_type = Option<String>)]
     user_id: Option<UserId>,
 }
 
@@ -156,7 +166,7 @@ pub async fn create(
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<axum::Json<Page<RecipientResource>>, Problem> {
     let owner = owner(&caller, query.user_id)?;
     let limit = paging::limit(query.limit.as_deref())?;
@@ -174,7 +184,7 @@ pub async fn read(
     State(app): State<App>,
     caller: Caller,
     Known(id): Known<RecipientId>,
-    Query(query): Query<OwnerQuery>,
+    Parameters(query): Parameters<OwnerQuery>,
 ) -> Result<axum::Json<RecipientResource>, Problem> {
     let owner = owner(&caller, query.user_id)?;
     Ok(axum::Json(find(&app, &owner, &id).await?.into()))
@@ -201,9 +211,10 @@ pub async fn change(
 
 /// Body of a removal; may be left out.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemoveRequest {
     /// Whose recipient it is; required for, and reserved to, the `service` role.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "usr_kari")]
     on_behalf_of: Given<UserId>,
 }
@@ -216,7 +227,7 @@ pub async fn remove(
     State(app): State<App>,
     caller: Caller,
     Known(id): Known<RecipientId>,
-    Query(query): Query<OwnerQuery>,
+    Parameters(query): Parameters<OwnerQuery>,
     OptionalJson(request): OptionalJson<RemoveRequest>,
 ) -> Result<StatusCode, Problem> {
     // Clients that cannot send a body with DELETE name the user on the address.
@@ -244,7 +255,12 @@ async fn store(app: &App, recipient: &Recipient) -> Result<(), Problem> {
 
 impl RecipientRequest {
     /// The recipient that is asked for; `known` fills what is absent.
-    fn recipient(self, id: RecipientId, owner: UserId, known: Option<Recipient>) -> Result<Recipient, Problem> {
+    fn recipient(
+        self,
+        id: RecipientId,
+        owner: UserId,
+        known: Option<Recipient>,
+    ) -> Result<Recipient, Problem> {
         let request = match &known {
             Some(known) => self.filled_from(known),
             None => self,
@@ -358,7 +374,8 @@ mod tests {
         request.recipient("rec_marko".parse().unwrap(), "usr_kari".parse().unwrap(), known)
     }
 
-    const BY_IBAN: &str = r#"{"name":"Marko","country":"RS","iban":"RS35 2650 0000 0123 4567 57","currency":"EUR"}"#;
+    const BY_IBAN: &str =
+        r#"{"name":"Marko","country":"RS","iban":"RS35 2650 0000 0123 4567 57","currency":"EUR"}"#;
     const BY_BBAN: &str =
         r#"{"name":"Marko","country":"RS","bban":"265-1234567-57","bic":"RZBSRSBG","currency":"RSD"}"#;
 

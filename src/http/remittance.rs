@@ -28,30 +28,38 @@ use super::{App, Services};
 
 /// A remittance to be made. Only `recipientId` and `amount` must be given.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemittanceRequest {
     /// Whom to pay.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "rec_marko")]
     recipient_id: Given<RecipientId>,
     /// What the bank shall move, the fee not included: a decimal string or number with at most two decimals.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "2000.00")]
     amount: Given<Decimal>,
     /// Another name for `sendCurrency`; both must agree.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "NOK")]
     currency: Given<String>,
     /// The currency of `amount`; NOK when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "NOK")]
     send_currency: Given<String>,
     /// What the payee receives; the recipient's own currency when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "EUR")]
     receive_currency: Given<String>,
     /// From which account; the only or primary one when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "bac_1")]
     bank_account_id: Given<BankAccountId>,
     /// The payer's own note, at most 140 characters.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "February")]
     note: Given<String>,
     /// Who pays; required for, and reserved to, the `service` role.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "usr_kari")]
     on_behalf_of: Given<UserId>,
 }
@@ -134,7 +142,8 @@ impl Wish {
         psu_ip: PsuIp,
     ) -> Result<Ask, Problem> {
         let recipient = app.registry.recipient(&self.user, &self.recipient).await?;
-        let recipient = recipient.ok_or_else(|| Problem::new(Code::NotFound, "There is no such recipient."))?;
+        let recipient =
+            recipient.ok_or_else(|| Problem::new(Code::NotFound, "There is no such recipient."))?;
         let psu_ip = psu_ip.of(caller);
         let (bank_account, payer) =
             payments::payer(app, caller, &self.user, self.bank_account.as_ref(), psu_ip).await?;
@@ -171,11 +180,7 @@ fn payee(recipient: Recipient) -> Payee {
 }
 
 /// The price of a pair; one unit of a currency costs one of itself.
-async fn price(
-    app: &Services,
-    from: Currency,
-    to: Currency,
-) -> Result<Option<(Rate, Option<At>)>, Problem> {
+async fn price(app: &Services, from: Currency, to: Currency) -> Result<Option<(Rate, Option<At>)>, Problem> {
     if from == to {
         let one = Rate::parse("1").map_err(|error| Problem::internal("price a currency in itself", error))?;
         return Ok(Some((one, None)));

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use workers::store::{HistoryRow, Instance};
 use workflows::engine::{Machine, Status};
 use workflows::ids::TransactionId;
-use workflows::money::{Currency, Money, Rate};
+use workflows::money::{Money, Rate};
 use workflows::payment::{Facts, State};
 use workflows::qr_payment::{self, QrPayment};
 use workflows::remittance::{self, Remittance};
@@ -261,11 +261,13 @@ impl Agreed {
 
 /// The two documents of an instance, brought up to the version of its machine.
 fn documents<M: Machine>(instance: &Instance) -> Result<(M::Order, M::State), Problem> {
-    let unreadable = |why: String| Problem::internal("read a stored workflow", format!("{}: {why}", instance.id));
+    let unreadable =
+        |why: String| Problem::internal("read a stored workflow", format!("{}: {why}", instance.id));
     if instance.version == M::VERSION {
         return Ok((read(&instance.order).map_err(unreadable)?, read(&instance.state).map_err(unreadable)?));
     }
-    let (order, state) = (read(&instance.order).map_err(unreadable)?, read(&instance.state).map_err(unreadable)?);
+    let (order, state) =
+        (read(&instance.order).map_err(unreadable)?, read(&instance.state).map_err(unreadable)?);
     let (order, state) = M::upcast(instance.version, order, state)
         .ok_or_else(|| unreadable(format!("version {} is not known", instance.version)))?;
     let order = serde_json::from_value(order).map_err(|error| unreadable(error.to_string()))?;

@@ -19,7 +19,7 @@ use super::error::{Code, Problem};
 use super::paging::{self, Page};
 use super::payments;
 use super::prefer::Prefer;
-use super::request::{Known, Query};
+use super::request::{Known, Parameters};
 use super::transaction::{KINDS, Payment, Transaction};
 use super::validation::{Faults, Given};
 
@@ -46,9 +46,10 @@ pub struct ListQuery {
 
 /// Body of an action; may be left out.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActionRequest {
     /// Whose transaction it is; reserved to the `service` role.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "usr_kari")]
     on_behalf_of: Given<UserId>,
 }
@@ -59,7 +60,7 @@ pub struct ActionRequest {
 pub async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(query): Query<ListQuery>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<axum::Json<Page<Transaction>>, Problem> {
     let limit = paging::limit(query.limit.as_deref())?;
     let filter = query.filter(&caller.reads()?, limit)?;
@@ -175,7 +176,9 @@ pub async fn go_on(
     let newest = payments::milestone(&app, told, prefer).await?;
     let status = match newest.status {
         Status::Queued => StatusCode::ACCEPTED,
-        Status::Processing if Payment::of(&newest)?.is_none_or(|payment| payment.facts().sca_redirect.is_none()) => {
+        Status::Processing
+            if Payment::of(&newest)?.is_none_or(|payment| payment.facts().sca_redirect.is_none()) =>
+        {
             StatusCode::ACCEPTED
         }
         Status::Processing | Status::Completed | Status::Failed | Status::Cancelled => StatusCode::OK,
@@ -190,7 +193,9 @@ pub async fn go_on(
 pub async fn find(app: &App, caller: &Caller, id: TransactionId) -> Result<Instance, Problem> {
     let reach = caller.reads()?;
     let instance = app.engine.get(WorkflowId::from(id)).await?;
-    instance.filter(|found| is_transaction(found) && reach.covers(&found.owner)).ok_or_else(|| Code::NotFound.into())
+    instance
+        .filter(|found| is_transaction(found) && reach.covers(&found.owner))
+        .ok_or_else(|| Code::NotFound.into())
 }
 
 /// A transaction that the caller may act on: its payer, or the app's backend for them.
@@ -314,7 +319,9 @@ mod tests {
 
     #[test]
     fn an_etag_is_the_revision() {
-        for (text, expected) in [("\"7\"", Some(7)), ("W/\"7\"", Some(7)), ("7", Some(7)), ("*", None), ("\"x\"", None)] {
+        for (text, expected) in
+            [("\"7\"", Some(7)), ("W/\"7\"", Some(7)), ("7", Some(7)), ("*", None), ("\"x\"", None)]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(text));
             assert_eq!(known_revision(&headers), expected, "{text}");

@@ -19,24 +19,30 @@ use crate::config::ServiceMode;
 
 /// A person to be registered.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserRequest {
     /// Given name.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "Kari")]
     first_name: Given<String>,
     /// Family name.
+    #[serde(default)]
     #[schema(value_type = String, required, example = "Nordmann")]
     last_name: Given<String>,
     /// Address for messages.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "kari@example.no")]
     email: Given<String>,
     /// A Norwegian number with its country code (FE-01).
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "+4790000000")]
     phone: Given<String>,
     /// Date of birth; nobody under 18 can pay (FE-01).
+    #[serde(default)]
     #[schema(value_type = Option<String>, format = Date, example = "1990-05-17")]
     birth_date: Given<String>,
     /// Where the identity check stands; can be set in demo mode only, and stays as it is when absent.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "approved")]
     kyc_status: Given<KycStatus>,
 }
@@ -81,7 +87,8 @@ pub async fn put(
 ) -> Result<(StatusCode, axum::Json<UserResource>), Problem> {
     caller.provisions()?;
     if app.settings.mode == ServiceMode::Live && request.kyc_status != Given::Absent {
-        let detail = Detail { field: "kycStatus".to_owned(), reason: "cannot be set in live mode".to_owned() };
+        let detail =
+            Detail { field: "kycStatus".to_owned(), reason: "cannot be set in live mode".to_owned() };
         return Err(Problem::from(Code::Forbidden).about(vec![detail]));
     }
     let known = app.registry.user(&id).await?;
@@ -135,9 +142,14 @@ impl From<User> for UserResource {
 
 /// Enough to refuse what is no address; only a message that arrives proves one.
 fn email_address(text: String) -> Result<String, &'static str> {
-    let plain = text.len() <= 254 && text.chars().all(|letter| !letter.is_whitespace() && !letter.is_control());
+    let plain =
+        text.len() <= 254 && text.chars().all(|letter| !letter.is_whitespace() && !letter.is_control());
     match text.split_once('@') {
-        Some((local, domain)) if plain && !local.is_empty() && !domain.is_empty() && !domain.contains('@') => Ok(text),
+        Some((local, domain))
+            if plain && !local.is_empty() && !domain.is_empty() && !domain.contains('@') =>
+        {
+            Ok(text)
+        }
         Some(_) | None => Err("must be an e-mail address"),
     }
 }
@@ -177,7 +189,8 @@ mod tests {
         assert_eq!(user.kyc, KycStatus::NotStarted);
         let approved = User { kyc: KycStatus::Approved, ..user };
         assert_eq!(read(name, Some(&approved)).unwrap().kyc, KycStatus::Approved);
-        let given = r#"{"firstName":"Kari","lastName":"Nordmann","kycStatus":"rejected","phone":"+47 900 00 000"}"#;
+        let given =
+            r#"{"firstName":"Kari","lastName":"Nordmann","kycStatus":"rejected","phone":"+47 900 00 000"}"#;
         let user = read(given, Some(&approved)).unwrap();
         assert_eq!((user.kyc, user.phone.as_deref()), (KycStatus::Rejected, Some("+4790000000")));
     }

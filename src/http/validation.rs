@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer,
+};
 use serde_json::value::RawValue;
 use workflows::accounts::{Iban, IbanError};
 
@@ -73,9 +75,7 @@ impl Faults {
 
     /// An IBAN, whose faults have a code of their own (rest-api §2).
     pub fn iban(&mut self, field: &str, text: Option<String>) -> Option<Iban> {
-        Iban::parse(&text?)
-            .map_err(|error: IbanError| self.push(Code::InvalidIban, field, error))
-            .ok()
+        Iban::parse(&text?).map_err(|error: IbanError| self.push(Code::InvalidIban, field, error)).ok()
     }
 
     /// The faults of one element of a list, under its path.
