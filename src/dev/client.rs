@@ -105,11 +105,16 @@ impl Client {
 
     /// Approves a payment on the bank's page and lets the browser return to the service, as the payer would.
     pub(super) async fn approve(&self, link: &str) -> Result<(), Failure> {
-        let approve = self.http.post(format!("{link}/approve")).header("accept", "application/json").send().await?;
+        let approve =
+            self.http.post(format!("{link}/approve")).header("accept", "application/json").send().await?;
         let approved = expect(approve, "approve at the bank").await?;
         let back = approved["redirect"].as_str().ok_or("the bank gave no way back")?;
         let returned = self.http.get(back).send().await?;
-        if returned.status().is_redirection() { Ok(()) } else { Err("the return from the bank failed".into()) }
+        if returned.status().is_redirection() {
+            Ok(())
+        } else {
+            Err("the return from the bank failed".into())
+        }
     }
 
     /// The bank's own record of the payments under an end-to-end id.

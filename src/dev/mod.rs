@@ -57,7 +57,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let running = service::start(Config::read(&environment)?).await?;
 
     let base = format!("http://{}", running.address());
-    let client = Client::new(base.clone(), bank.base_url().to_owned(), Tokens::new(&secret, running.engine().now())?)?;
+    let client =
+        Client::new(base.clone(), bank.base_url().to_owned(), Tokens::new(&secret, running.engine().now())?)?;
     println!("service  {base}   (documentation: {base}/docs)");
     println!("bank     {}   (its truth: {}/_control/payments)\n", bank.base_url(), bank.base_url());
     let told = story::tell(&client, running.engine()).await;

@@ -17,7 +17,9 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// Provisions, sends, approves, and follows one remittance to its end; then asks the bank.
 pub(super) async fn tell(client: &Client, engine: &Engine) -> Result<(), Failure> {
-    tokio::time::timeout(LONGEST, remittance(client, engine)).await.map_err(|_| "it took longer than a minute")?
+    tokio::time::timeout(LONGEST, remittance(client, engine))
+        .await
+        .map_err(|_| "it took longer than a minute")?
 }
 
 async fn remittance(client: &Client, engine: &Engine) -> Result<(), Failure> {
@@ -36,17 +38,21 @@ async fn remittance(client: &Client, engine: &Engine) -> Result<(), Failure> {
         text(&started, "/receiveAmount")?,
         text(&started, "/receiveCurrency")?,
     );
-    let last = follow(client, engine, transaction, began).await?;
-    let took = engine.now().since(began).as_millis();
-    println!("{took:>5} ms  end to end\n");
+    let (last, ended) = follow(client, engine, transaction, began).await?;
+    println!("{:>5} ms  end to end, the bank's approval included\n", ended.since(began).as_millis());
     judge(client, transaction, &last).await
 }
 
 /// Prints each transition as the public stream brings it, and plays the payer when the bank wants an approval. Answers
-/// the last one.
-async fn follow(client: &Client, engine: &Engine, transaction: TransactionId, began: At) -> Result<Value, Failure> {
+/// the last one and its time.
+async fn follow(
+    client: &Client,
+    engine: &Engine,
+    transaction: TransactionId,
+    began: At,
+) -> Result<(Value, At), Failure> {
     let mut stream = client.events(&transaction.to_string()).await?.bytes_stream();
-    let (mut unread, mut last, mut approved) = (String::new(), Value::Null, false);
+    let (mut unread, mut last, mut approved) = (String::new(), (Value::Null, began), false);
     while let Some(chunk) = stream.next().await {
         unread.push_str(std::str::from_utf8(&chunk?)?);
         while let Some((event, rest)) = unread.split_once("\n\n") {
@@ -54,20 +60,20 @@ async fn follow(client: &Client, engine: &Engine, transaction: TransactionId, be
             let seen = data.map(serde_json::from_str::<Value>).transpose()?;
             unread = rest.to_owned();
             let Some(seen) = seen else { continue };
-            print(engine, transaction, &seen, began).await?;
+            let at = print(engine, transaction, &seen, began).await?;
             if text(&seen, "/phase")? == "awaiting_sca" && !approved {
                 approved = true;
                 let link = text(&seen, "/scaRedirect/href")?.to_owned();
                 println!("           … approving at the bank: {link}");
                 client.approve(&link).await?;
             }
-            last = seen;
+            last = (seen, at);
         }
     }
     Ok(last)
 }
 
-async fn print(engine: &Engine, transaction: TransactionId, seen: &Value, began: At) -> Result<(), Failure> {
+async fn print(engine: &Engine, transaction: TransactionId, seen: &Value, began: At) -> Result<At, Failure> {
     let seq = seen.pointer("/seq").and_then(Value::as_i64).ok_or("a transition without a number")?;
     let rows = engine.history(WorkflowId::from(transaction), seq - 1, 1).await?;
     let row = rows.first().ok_or("a transition without history")?;
@@ -78,7 +84,7 @@ async fn print(engine: &Engine, transaction: TransactionId, seen: &Value, began:
         text(seen, "/phase")?,
         cause(row)
     );
-    Ok(())
+    Ok(row.at)
 }
 
 /// What caused a transition: a call to the provider with its time, or what was said.
