@@ -1,7 +1,7 @@
 //! Time, chance and ids: the only place in the process that asks the operating system for them.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use workflows::time::At;
 
@@ -13,9 +13,9 @@ pub trait Clock: Send + Sync {
 
 /// Fresh identifiers.
 pub trait Ids: Send + Sync {
-    /// 128 bits that sort by time of creation (UUIDv7).
+    /// 128 bits that sort by time of creation (`UUIDv7`).
     fn ordered(&self) -> u128;
-    /// 128 bits that nobody can guess (UUIDv4).
+    /// 128 bits that nobody can guess (`UUIDv4`).
     fn random(&self) -> u128;
 }
 
@@ -31,7 +31,7 @@ impl AnchoredClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock port")]
     pub fn wall() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        AnchoredClock { anchor: Mutex::new((Instant::now(), At(micros(since_epoch)))) }
+        AnchoredClock { anchor: Mutex::new((Instant::now(), At::EPOCH.plus(since_epoch))) }
     }
 
     /// Sets it: `at` is now.
@@ -48,7 +48,7 @@ impl AnchoredClock {
 impl Clock for AnchoredClock {
     fn now(&self) -> At {
         let (then, at) = *self.lock();
-        At(at.0.saturating_add(micros(then.elapsed())))
+        at.plus(then.elapsed())
     }
 }
 
@@ -66,8 +66,4 @@ impl Ids for SystemIds {
     fn random(&self) -> u128 {
         uuid::Uuid::new_v4().as_u128()
     }
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

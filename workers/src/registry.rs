@@ -1,7 +1,5 @@
 //! What the product knows beside its workflows: people, their accounts, whom they pay, and prices.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use workflows::accounts::Bic;
@@ -101,6 +99,37 @@ pub enum KycStatus {
 }
 
 impl KycStatus {
+    /// Every status.
+    pub const ALL: [KycStatus; 8] = [
+        KycStatus::NotStarted,
+        KycStatus::Pending,
+        KycStatus::ActionRequired,
+        KycStatus::ManualReview,
+        KycStatus::ManualReviewAml,
+        KycStatus::Approved,
+        KycStatus::ApprovedManual,
+        KycStatus::Rejected,
+    ];
+
+    /// As stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KycStatus::NotStarted => "not_started",
+            KycStatus::Pending => "pending",
+            KycStatus::ActionRequired => "action_required",
+            KycStatus::ManualReview => "manual_review",
+            KycStatus::ManualReviewAml => "manual_review_aml",
+            KycStatus::Approved => "approved",
+            KycStatus::ApprovedManual => "approved_manual",
+            KycStatus::Rejected => "rejected",
+        }
+    }
+
+    /// The status of that word.
+    pub fn parse(word: &str) -> Option<KycStatus> {
+        KycStatus::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
     /// Whether payments are allowed.
     pub fn allows_payments(self) -> bool {
         matches!(self, KycStatus::Approved | KycStatus::ApprovedManual)
@@ -198,13 +227,4 @@ pub struct ApiKey {
     pub created_at: At,
     /// When it was revoked.
     pub revoked_at: Option<At>,
-}
-
-/// The store and the registry of one database, opened together.
-#[derive(Clone)]
-pub struct Database {
-    /// Instances and tasks.
-    pub store: Arc<dyn crate::store::Store>,
-    /// The product's tables.
-    pub registry: Arc<dyn Registry>,
 }

@@ -42,7 +42,7 @@ impl HistoryRow {
 
     fn link(&self, previous: &str) -> Arc<str> {
         let mut hasher = Sha256::new();
-        let numbers = [self.seq, self.at.0, self.attempt, self.latency_us];
+        let numbers = [self.seq, self.at.as_micros(), self.attempt, self.latency_us];
         hasher.update(self.instance.as_u128().to_be_bytes());
         for number in numbers {
             hasher.update(number.to_be_bytes());

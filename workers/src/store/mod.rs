@@ -17,9 +17,27 @@ use workflows::time::At;
 
 use crate::ports::Clock;
 
+mod commit;
+mod driver;
 mod history;
+mod memory;
+mod migrations;
+mod open;
+#[cfg(test)]
+mod plans;
+mod postgres;
+mod registry;
+mod rows;
+mod sql;
+mod sqlite;
+mod statement;
+mod upkeep;
+mod value;
 
 pub use history::{HistoryRow, Verdict, verify_chain};
+pub use memory::MemoryStore;
+pub use open::{Database, Migrations, OpenError, Options, open};
+pub use upkeep::Upkeep;
 
 /// Durable state of every instance. Each method is one transaction.
 #[async_trait]
@@ -262,7 +280,7 @@ pub struct LaneDue {
 }
 
 /// A task that this node may perform now, with the instance as it stood at the claim.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
     /// The claim.
     pub task: TaskRef,

@@ -1,0 +1,167 @@
+//! Group commit: everything that is written at the same time shares one transaction and one fsync.
+//!
+//! Operations queue while a commit is in flight and go into the next one together. Nobody is answered before the
+//! commit that holds their row. The cost of a transition falls as load rises, and a lone one never waits.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use workflows::ids::WorkflowId;
+
+use crate::hub::Hub;
+use crate::store::{Fate, NodeId, Op, Store, Trouble, Written};
+use crate::wake::Wake;
+
+/// The most operations of one transaction.
+const BATCH: usize = 256;
+/// Operations that may queue before their senders have to wait.
+const QUEUE: usize = 4_096;
+
+/// Hands operations to the one task that commits them.
+#[derive(Clone)]
+pub(crate) struct Committer {
+    queue: mpsc::Sender<Pending>,
+}
+
+struct Pending {
+    op: Op,
+    answer: oneshot::Sender<Result<Written, Fate>>,
+}
+
+impl Committer {
+    /// Starts committing. The task ends when the last `Committer` is gone.
+    pub(crate) fn start(store: Arc<dyn Store>, node: NodeId, hub: Arc<Hub>, wake: Arc<Wake>) -> Self {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        tokio::spawn(Loop { store, node, hub, wake, inbox, deferred: vec![] }.run());
+        Committer { queue }
+    }
+
+    /// Commits one operation together with whatever else is waiting.
+    ///
+    /// # Errors
+    /// What is known about the write when the database did not say "done".
+    pub(crate) async fn commit(&self, op: Op) -> Result<Written, Fate> {
+        let (answer, answered) = oneshot::channel();
+        if self.queue.send(Pending { op, answer }).await.is_err() {
+            return Err(Fate::NotCommitted);
+        }
+        // The committer answers everything that it took, unless it was torn down in the middle of a commit.
+        answered.await.unwrap_or(Err(Fate::Unknown))
+    }
+}
+
+struct Loop {
+    store: Arc<dyn Store>,
+    node: NodeId,
+    hub: Arc<Hub>,
+    wake: Arc<Wake>,
+    inbox: mpsc::Receiver<Pending>,
+    deferred: Vec<Pending>,
+}
+
+impl Loop {
+    async fn run(mut self) {
+        loop {
+            let mut waiting = std::mem::take(&mut self.deferred);
+            if waiting.is_empty() && self.inbox.recv_many(&mut waiting, BATCH).await == 0 {
+                return;
+            }
+            while waiting.len() < BATCH {
+                let Ok(pending) = self.inbox.try_recv() else { break };
+                waiting.push(pending);
+            }
+            let (ops, answers) = self.batch(waiting);
+            self.commit(ops, answers).await;
+        }
+    }
+
+    /// Takes at most one operation of each instance; the others wait for the next round, where their revision will
+    /// prove stale and be decided anew.
+    fn batch(&mut self, waiting: Vec<Pending>) -> (Vec<Op>, Vec<oneshot::Sender<Result<Written, Fate>>>) {
+        let mut instances = HashSet::with_capacity(waiting.len());
+        let mut ops = Vec::with_capacity(waiting.len());
+        let mut answers = Vec::with_capacity(waiting.len());
+        for pending in waiting {
+            if instances.insert(instance_of(&pending.op)) {
+                ops.push(pending.op);
+                answers.push(pending.answer);
+            } else {
+                self.deferred.push(pending);
+            }
+        }
+        (ops, answers)
+    }
+
+    async fn commit(&self, ops: Vec<Op>, answers: Vec<oneshot::Sender<Result<Written, Fate>>>) {
+        let results = match self.store.commit(&ops, &self.node).await {
+            Ok(written) => written.into_iter().map(Ok).collect(),
+            Err(trouble) => self.one_by_one(&ops, &trouble).await,
+        };
+        for ((op, result), answer) in ops.iter().zip(results).zip(answers) {
+            if matches!(result, Ok(Written::Committed)) {
+                self.spread(op);
+            }
+            // A sender that stopped waiting reads the store when it comes back.
+            let _ = answer.send(result);
+        }
+    }
+
+    /// A batch failed as a whole. When the database is well and nothing was written, one operation is to blame: each
+    /// is tried by itself so that its neighbours are not harmed.
+    async fn one_by_one(&self, ops: &[Op], trouble: &Trouble) -> Vec<Result<Written, Fate>> {
+        tracing::error!(error = %chain(trouble), fate = ?trouble.fate, operations = ops.len(), "commit failed");
+        if trouble.fate == Fate::Unknown || ops.len() == 1 || self.store.ping().await.is_err() {
+            return vec![Err(trouble.fate); ops.len()];
+        }
+        let mut results = Vec::with_capacity(ops.len());
+        for op in ops {
+            let result = self.store.commit(std::slice::from_ref(op), &self.node).await;
+            results.push(match result {
+                Ok(written) => written.first().copied().ok_or(Fate::Unknown),
+                Err(trouble) => Err(trouble.fate),
+            });
+        }
+        results
+    }
+
+    /// Tells this process what was committed.
+    fn spread(&self, op: &Op) {
+        let put = match op {
+            Op::Start(start) => {
+                self.hub.publish(&start.instance);
+                &start.put
+            }
+            Op::Move(moved) => {
+                self.hub.publish(&moved.instance);
+                &moved.put
+            }
+            Op::PutBack(back) => return self.wake.due(back.due_at),
+            Op::Discard(_) => return,
+        };
+        for task in put.iter().filter(|task| !task.claimed) {
+            self.wake.due(task.due_at);
+        }
+    }
+}
+
+fn instance_of(op: &Op) -> WorkflowId {
+    match op {
+        Op::Start(start) => start.instance.id,
+        Op::Move(moved) => moved.instance.id,
+        Op::PutBack(back) => back.task.instance,
+        Op::Discard(task) => task.instance,
+    }
+}
+
+/// An error with its causes, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,303 @@
+//! What the front-end talks to: start a workflow, tell it something, read it, wait for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use workflows::engine::{self, Book, Live, Machine, Outcome, Unreadable};
+use workflows::ids::WorkflowId;
+use workflows::time::At;
+
+use crate::committer::Committer;
+use crate::feeder::Hands;
+use crate::hub::{Hub, Watch};
+use crate::ports::{Clock, Ids};
+use crate::store::{
+    Fate, Filter, HistoryRow, InboxKey, Instance, Move, Op, StartKey, Store, Trouble, Written,
+};
+use crate::transition::{self, Claim, Hot, Why};
+
+/// How long a waiter trusts that a move would have been heard of in this process.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// The durable engine of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Parts>,
+}
+
+/// What an engine is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) book: Book,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) committer: Committer,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) hands: Option<Hands>,
+    pub(crate) lease: Duration,
+    pub(crate) accepting: AtomicBool,
+}
+
+/// What a start came to.
+#[derive(Debug)]
+pub enum Started {
+    /// The instance was made.
+    New(Instance),
+    /// The key was used before; this is what it made. The caller compares the fingerprints.
+    Existing(Instance),
+}
+
+/// What telling came to.
+#[derive(Debug)]
+pub enum Told {
+    /// The instance moved; this is it afterwards.
+    Moved(Instance),
+    /// It changes nothing here.
+    Ignored(Instance),
+    /// The event was heard before.
+    Duplicate(Instance),
+    /// There is no such instance.
+    NotFound,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Engine { inner: Arc::new(parts) }
+    }
+
+    /// What time it is at the database.
+    pub fn now(&self) -> At {
+        self.inner.clock.now()
+    }
+
+    /// Fresh identifiers.
+    pub fn ids(&self) -> &dyn Ids {
+        &*self.inner.ids
+    }
+
+    /// Whether new work is taken; not while the process drains.
+    pub fn accepting(&self) -> bool {
+        self.inner.accepting.load(Ordering::Acquire)
+    }
+
+    /// Takes no new work from here on: the process is about to end.
+    pub fn stop_accepting(&self) {
+        self.inner.accepting.store(false, Ordering::Release);
+    }
+
+    /// The instance that a key started.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn started(&self, scope: &str, key: &str) -> Result<Option<Instance>, Trouble> {
+        self.inner.store.started(scope, key).await
+    }
+
+    /// Starts a workflow, once for each key. Answers after the commit that holds it; its first step is then already
+    /// being performed when this process performs any.
+    ///
+    /// # Errors
+    /// When the store does not answer. The same key may safely be used again.
+    pub async fn start<M: Machine>(
+        &self,
+        id: WorkflowId,
+        owner: &str,
+        key: StartKey,
+        actor: &str,
+        order: M::Order,
+    ) -> Result<Started, Trouble> {
+        let inner = &*self.inner;
+        let (scope, name) = (Arc::clone(&key.scope), Arc::clone(&key.key));
+        let hand = self.hand();
+        let claim = self.claim(hand.is_some());
+        let first = engine::begin::<M>(order);
+        let (start, hot) =
+            transition::begin(id, owner, key, actor, first, (self.now(), claim)).map_err(unreadable)?;
+        let instance = start.instance.clone();
+        let ours = match inner.committer.commit(Op::Start(Box::new(start))).await {
+            Ok(Written::Committed) => true,
+            Ok(Written::Taken | Written::Stale | Written::Duplicate) => false,
+            Err(Fate::NotCommitted) => return Err(unanswered(Fate::NotCommitted)),
+            // The key says whether it is there, and whether it is ours.
+            Err(Fate::Unknown) => match self.started(&scope, &name).await? {
+                Some(found) => found.id == id,
+                None => return Err(unanswered(Fate::Unknown)),
+            },
+        };
+        if ours {
+            self.go_on(hot, hand);
+            tracing::info!(workflow = %id, kind = M::KIND, "started");
+            return Ok(Started::New(instance));
+        }
+        match self.started(&scope, &name).await? {
+            Some(existing) => Ok(Started::Existing(existing)),
+            None => Err(unanswered(Fate::NotCommitted)),
+        }
+    }
+
+    /// Tells a workflow that something happened. `event` is of the machine's own event type; `heard` names an event
+    /// that may be delivered more than once.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the event is not one that the workflow knows.
+    pub async fn tell<E: Serialize + Sync>(
+        &self,
+        id: WorkflowId,
+        event: &E,
+        actor: &str,
+        heard: Option<InboxKey>,
+    ) -> Result<Told, Trouble> {
+        let event = serde_json::to_string(event).map_err(|source| trouble("write an event", source))?;
+        loop {
+            let Some(instance) = self.get(id).await? else { return Ok(Told::NotFound) };
+            let live = self.open(&instance)?;
+            let view = live.view();
+            let now = self.now();
+            let hand = self.hand();
+            let claim = self.claim(hand.is_some());
+            let why = Why::said(actor);
+            let (op, hot) = match live.said(&event, now).map_err(unreadable)? {
+                Outcome::Ignored => return Ok(Told::Ignored(instance)),
+                Outcome::Moved(moved) => {
+                    let cause = (None, heard.clone());
+                    transition::advance(&instance, moved, cause, &why, (now, claim)).map_err(unreadable)?
+                }
+                Outcome::Refused { why: sentence, occurrence } => {
+                    (transition::stop(&instance, &view, (sentence, occurrence), None, &why, now), None)
+                }
+            };
+            let after = op.instance.clone();
+            match self.commit_move(op).await? {
+                Written::Committed => {
+                    self.go_on(hot, hand);
+                    return Ok(Told::Moved(after));
+                }
+                Written::Duplicate => return Ok(Told::Duplicate(instance)),
+                // It moved meanwhile: what was said is decided anew.
+                Written::Stale | Written::Taken => {}
+            }
+        }
+    }
+
+    async fn commit_move(&self, op: Move) -> Result<Written, Trouble> {
+        let (id, seq, hash) = (op.instance.id, op.instance.seq, Arc::clone(&op.instance.hash));
+        match self.inner.committer.commit(Op::Move(Box::new(op))).await {
+            Ok(written) => Ok(written),
+            Err(Fate::NotCommitted) => Err(unanswered(Fate::NotCommitted)),
+            Err(Fate::Unknown) => {
+                let rows = self.inner.store.history(id, seq - 1, 1).await?;
+                let landed = rows.first().is_some_and(|row| row.hash == hash);
+                Ok(if landed { Written::Committed } else { Written::Stale })
+            }
+        }
+    }
+
+    /// An instance.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get(&self, id: WorkflowId) -> Result<Option<Instance>, Trouble> {
+        self.inner.store.load(id).await
+    }
+
+    /// Instances, newest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble> {
+        self.inner.store.list(filter).await
+    }
+
+    /// Transitions of an instance after a revision, oldest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn history(
+        &self,
+        id: WorkflowId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<HistoryRow>, Trouble> {
+        self.inner.store.history(id, after, limit).await
+    }
+
+    /// Wakes when the instance moves in this process.
+    pub fn watch(&self, id: WorkflowId) -> Watch {
+        self.inner.hub.watch(id)
+    }
+
+    /// The instance as soon as it is `enough`, or as it is when the time is up.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn wait(
+        &self,
+        id: WorkflowId,
+        timeout: Duration,
+        enough: impl Fn(&Instance) -> bool + Send,
+    ) -> Result<Option<Instance>, Trouble> {
+        let until = self.now().plus(timeout);
+        let mut watch = self.watch(id);
+        let Some(mut newest) = self.get(id).await? else { return Ok(None) };
+        loop {
+            let left = until.since(self.now());
+            if enough(&newest) || left.is_zero() {
+                return Ok(Some(newest));
+            }
+            match watch.changed(left.min(LOOK_AGAIN)).await {
+                Some(moved) if moved.seq >= newest.seq => newest = (*moved).clone(),
+                Some(_) => {}
+                None => newest = self.get(id).await?.unwrap_or(newest),
+            }
+        }
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), Trouble> {
+        self.inner.store.ping().await
+    }
+
+    fn hand(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        if !self.accepting() {
+            return None;
+        }
+        self.inner.hands.as_ref().and_then(Hands::take)
+    }
+
+    fn claim(&self, hand: bool) -> Claim {
+        hand.then_some(self.inner.lease)
+    }
+
+    fn go_on(&self, hot: Option<Hot>, hand: Option<tokio::sync::OwnedSemaphorePermit>) {
+        if let (Some(hot), Some(hand), Some(hands)) = (hot, hand, &self.inner.hands) {
+            hands.give(hot, hand);
+        }
+    }
+
+    fn open(&self, instance: &Instance) -> Result<Arc<dyn Live>, Trouble> {
+        let workflow = self
+            .inner
+            .book
+            .get(&instance.kind)
+            .ok_or_else(|| unreadable(Unreadable::UnknownTask(instance.kind.to_string())))?;
+        workflow.open(instance.version, &instance.order, &instance.state).map_err(unreadable)
+    }
+}
+
+fn unreadable(source: Unreadable) -> Trouble {
+    trouble("read a workflow", source)
+}
+
+fn unanswered(fate: Fate) -> Trouble {
+    let source = std::io::Error::other("the commit was not confirmed");
+    Trouble { doing: "commit", fate, source: Box::new(source) }
+}
+
+fn trouble(doing: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> Trouble {
+    Trouble { doing, fate: Fate::NotCommitted, source: Box::new(source) }
+}

@@ -1,0 +1,489 @@
+//! A batch of operations as one transaction of few statements.
+//!
+//! Every guard is decided before anything of its operation is written, so that an operation either stands whole or
+//! leaves no trace: revisions are locked, then claims, then events are heard, then claims consumed; what still stands
+//! is written. Each phase is one statement over all operations that need it, and none when none does.
+
+use std::collections::BTreeSet;
+
+use workflows::engine::{Audience, Message};
+use workflows::ids::WorkflowId;
+
+use super::driver::Transaction;
+use super::rows::{instance_cells, task_cells};
+use super::statement::Batched;
+use super::statement::Column::{Int, Text};
+use super::value::{Row, Value};
+use super::{Drop, HistoryRow, InboxKey, Move, NewTask, NodeId, Op, Start, TaskRef, Written};
+
+/// What goes wrong inside a transaction; nothing was committed then.
+pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Writes the batch and says what became of each operation, in order.
+pub(super) async fn write<T: Transaction>(
+    tx: &mut T,
+    batch: &[Op],
+    node: &NodeId,
+) -> Result<Vec<Written>, Failure> {
+    let mut ops = Standing::of(batch);
+    lock_revisions(tx, &mut ops).await?;
+    lock_claims(tx, &mut ops).await?;
+    hear(tx, &mut ops).await?;
+    consume(tx, &mut ops).await?;
+    put_back(tx, &mut ops).await?;
+    start_instances(tx, &mut ops).await?;
+    move_instances(tx, &ops).await?;
+    append_history(tx, &ops).await?;
+    drop_tasks(tx, &ops).await?;
+    put_tasks(tx, &ops, node).await?;
+    tell(tx, &ops).await?;
+    Ok(ops.written)
+}
+
+/// A guard held and yet its row was not written.
+#[derive(Debug, thiserror::Error)]
+#[error("{guarded} rows were guarded and {written} written")]
+struct GuardBroken {
+    guarded: usize,
+    written: usize,
+}
+
+async fn lock_revisions<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
+    // In the order of ids, so that two batches of two processes wait for each other and never in a circle.
+    static LOCK: Batched = Batched {
+        columns: &[Text("id"), Int("seq")],
+        sql: "/* lock revisions */ with {d} \
+              select i.id from d join instances i on i.id = d.id and i.seq = d.seq \
+              order by i.id{ for no key update of i}",
+    };
+    let cells: Vec<Value> =
+        ops.moves().flat_map(|m| [m.instance.id.into(), (m.instance.seq - 1).into()]).collect();
+    let found = instances(tx.batch(&LOCK, &cells).await?)?;
+    ops.keep(|op| as_move(op).is_some(), &found, Written::Stale);
+    Ok(())
+}
+
+/// A transition with a claim and an event must not leave the event behind when its claim is gone, nor the other way
+/// round; so its claim is made certain first.
+async fn lock_claims<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
+    static LOCK: Batched = Batched {
+        columns: &[Text("instance"), Text("name"), Int("born"), Int("fence")],
+        sql: "/* lock claims */ with {d} \
+              select t.instance from d join tasks t \
+              on t.instance = d.instance and t.name = d.name and t.born = d.born and t.fence = d.fence \
+              where t.lease is not null{ for update of t}",
+    };
+    let both = |op: &Op| as_move(op).is_some_and(|m| m.consume.is_some() && m.heard.is_some());
+    let cells: Vec<Value> = ops.iter().filter(|op| both(op)).filter_map(claim).flat_map(task_cells).collect();
+    let found = instances(tx.batch(&LOCK, &cells).await?)?;
+    ops.keep(both, &found, Written::Stale);
+    Ok(())
+}
+
+async fn hear<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
+    static HEAR: Batched = Batched {
+        columns: &[Text("source"), Text("event"), Text("instance"), Int("seq"), Int("received_at")],
+        sql: "/* hear */ with {d} \
+              insert into inbox (source, event, instance, seq, received_at) \
+              select source, event, instance, seq, received_at from d \
+              where source is not null order by source, event \
+              on conflict do nothing returning instance",
+    };
+    ops.refuse_repeated(heard, Written::Duplicate);
+    let cells: Vec<Value> = ops
+        .moves()
+        .filter_map(|m| m.heard.as_ref().map(|key| (m, key)))
+        .flat_map(|(m, key)| -> [Value; 5] {
+            let InboxKey { source, event } = key;
+            [source.into(), event.into(), m.instance.id.into(), m.instance.seq.into(), m.history.at.into()]
+        })
+        .collect();
+    let found = instances(tx.batch(&HEAR, &cells).await?)?;
+    ops.keep(|op| heard(op).is_some(), &found, Written::Duplicate);
+    Ok(())
+}
+
+async fn consume<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
+    // The guard stands on the row itself: PostgreSQL looks at it again after it waited for somebody's lock.
+    static CONSUME: Batched = Batched {
+        columns: &[Text("instance"), Text("name"), Int("born"), Int("fence")],
+        sql: "/* consume */ with {d} \
+              delete from tasks \
+              where (instance, name, born, fence) in (select instance, name, born, fence from d) \
+              and lease is not null returning instance",
+    };
+    let cells: Vec<Value> = ops.iter().filter_map(claim).flat_map(task_cells).collect();
+    let found = instances(tx.batch(&CONSUME, &cells).await?)?;
+    ops.keep(|op| claim(op).is_some(), &found, Written::Stale);
+    Ok(())
+}
+
+async fn put_back<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
+    static PUT_BACK: Batched = Batched {
+        columns: &[
+            Text("instance"),
+            Text("name"),
+            Int("born"),
+            Int("fence"),
+            Int("due_at"),
+            Int("doubt"),
+            Text("finding"),
+        ],
+        sql: "/* put back */ with {d} \
+              update tasks set due_at = d.due_at, finding = d.finding, lease = null, \
+              doubt = case when d.doubt = 1 then 1 else tasks.doubt end \
+              from d where tasks.instance = d.instance and tasks.name = d.name \
+              and tasks.born = d.born and tasks.fence = d.fence and tasks.lease is not null \
+              returning tasks.instance",
+    };
+    let is_put_back = |op: &Op| matches!(op, Op::PutBack(_));
+    let mut cells = Vec::new();
+    for op in ops.iter() {
+        if let Op::PutBack(back) = op {
+            cells.extend(task_cells(&back.task));
+            cells.extend([back.due_at.into(), back.doubt.into(), back.finding.into()]);
+        }
+    }
+    let found = instances(tx.batch(&PUT_BACK, &cells).await?)?;
+    ops.keep(is_put_back, &found, Written::Stale);
+    Ok(())
+}
+
+async fn start_instances<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
+    static START: Batched = Batched {
+        columns: &[
+            Text("id"),
+            Int("version"),
+            Text("order_doc"),
+            Text("state_doc"),
+            Text("status"),
+            Text("phase"),
+            Text("attention"),
+            Int("seq"),
+            Text("hash"),
+            Int("updated_at"),
+            Int("completed_at"),
+            Text("kind"),
+            Text("owner"),
+            Text("start_scope"),
+            Text("start_key"),
+            Text("start_hash"),
+            Int("created_at"),
+        ],
+        sql: "/* start */ with {d} \
+              insert into instances (id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
+              updated_at, completed_at, kind, owner, start_scope, start_key, start_hash, created_at) \
+              select id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
+              updated_at, completed_at, kind, owner, start_scope, start_key, start_hash, created_at from d \
+              where id is not null order by start_scope, start_key \
+              on conflict do nothing returning id",
+    };
+    ops.refuse_repeated(start_key, Written::Taken);
+    let mut cells = Vec::new();
+    for start in ops.starts() {
+        let instance = &start.instance;
+        cells.extend(instance_cells(instance));
+        cells.extend([
+            (&instance.kind).into(),
+            (&instance.owner).into(),
+            (&instance.start.scope).into(),
+            (&instance.start.key).into(),
+            (&instance.start.body_hash).into(),
+            instance.created_at.into(),
+        ]);
+    }
+    let found = instances(tx.batch(&START, &cells).await?)?;
+    ops.keep(|op| matches!(op, Op::Start(_)), &found, Written::Taken);
+    Ok(())
+}
+
+async fn move_instances<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
+    static MOVE: Batched = Batched {
+        columns: &[
+            Text("id"),
+            Int("version"),
+            Text("order_doc"),
+            Text("state_doc"),
+            Text("status"),
+            Text("phase"),
+            Text("attention"),
+            Int("seq"),
+            Text("hash"),
+            Int("updated_at"),
+            Int("completed_at"),
+        ],
+        sql: "/* move */ with {d} \
+              update instances set version = d.version, order_doc = d.order_doc, state_doc = d.state_doc, \
+              status = d.status, phase = d.phase, attention = d.attention, seq = d.seq, hash = d.hash, \
+              updated_at = d.updated_at, completed_at = d.completed_at \
+              from d where instances.id = d.id and instances.seq = d.seq - 1 returning instances.id",
+    };
+    let cells: Vec<Value> = ops.moves().flat_map(|m| instance_cells(&m.instance)).collect();
+    let (guarded, written) = (ops.moves().count(), tx.batch(&MOVE, &cells).await?.len());
+    if guarded == written { Ok(()) } else { Err(GuardBroken { guarded, written }.into()) }
+}
+
+async fn append_history<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
+    static APPEND: Batched = Batched {
+        columns: &[
+            Text("instance"),
+            Int("seq"),
+            Int("at"),
+            Text("occurrence"),
+            Text("status"),
+            Text("phase"),
+            Text("actor"),
+            Text("step"),
+            Int("attempt"),
+            Int("latency_us"),
+            Text("hash"),
+        ],
+        sql: "/* append history */ with {d} \
+              insert into history \
+              (instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash) \
+              select instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash from d \
+              where instance is not null",
+    };
+    let cells: Vec<Value> = ops
+        .changes()
+        .flat_map(|change| -> [Value; 11] {
+            let row = change.history;
+            [
+                row.instance.into(),
+                row.seq.into(),
+                row.at.into(),
+                (&row.occurrence).into(),
+                (&row.status).into(),
+                (&row.phase).into(),
+                (&row.actor).into(),
+                (&row.step).into(),
+                row.attempt.into(),
+                row.latency_us.into(),
+                (&row.hash).into(),
+            ]
+        })
+        .collect();
+    tx.batch(&APPEND, &cells).await?;
+    Ok(())
+}
+
+async fn drop_tasks<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
+    static DROP_NAMED: Batched = Batched {
+        columns: &[Text("instance"), Text("name")],
+        sql: "/* drop named tasks */ with {d} \
+              delete from tasks where (instance, name) in (select instance, name from d)",
+    };
+    static DROP_ALL: Batched = Batched {
+        columns: &[Text("instance")],
+        sql: "/* drop all tasks */ with {d} \
+              delete from tasks where instance in (select instance from d)",
+    };
+    let (mut some, mut all) = (Vec::<Value>::new(), Vec::<Value>::new());
+    for m in ops.moves() {
+        match &m.drop {
+            Drop::Named(names) => {
+                some.extend(names.iter().flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
+            }
+            Drop::All => all.push(m.instance.id.into()),
+        }
+    }
+    tx.batch(&DROP_NAMED, &some).await?;
+    tx.batch(&DROP_ALL, &all).await?;
+    Ok(())
+}
+
+async fn put_tasks<T: Transaction>(tx: &mut T, ops: &Standing<'_>, node: &NodeId) -> Result<(), Failure> {
+    static PUT: Batched = Batched {
+        columns: &[
+            Text("instance"),
+            Text("name"),
+            Int("born"),
+            Text("lane"),
+            Int("due_at"),
+            Int("claims"),
+            Text("lease"),
+            Int("first_at"),
+        ],
+        sql: "/* put tasks */ with {d} \
+              insert into tasks (instance, name, born, lane, due_at, attempts, losses, doubt, fence, lease, first_at) \
+              select instance, name, born, lane, due_at, claims, 0, 0, claims, lease, first_at from d \
+              where instance is not null \
+              on conflict (instance, name) do update set born = excluded.born, lane = excluded.lane, \
+              due_at = excluded.due_at, attempts = excluded.attempts, losses = 0, doubt = 0, \
+              fence = excluded.fence, lease = excluded.lease, first_at = excluded.first_at, finding = null",
+    };
+    let mut cells = Vec::new();
+    for change in ops.changes() {
+        for task in last_of_each_name(change.put) {
+            cells.extend::<[Value; 8]>([
+                change.history.instance.into(),
+                task.name.as_str().into(),
+                change.history.seq.into(),
+                task.lane.as_str().into(),
+                task.due_at.into(),
+                task.claimed.into(),
+                task.claimed.then_some(&node.0).into(),
+                task.claimed.then_some(change.history.at).into(),
+            ]);
+        }
+    }
+    tx.batch(&PUT, &cells).await?;
+    Ok(())
+}
+
+async fn tell<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
+    static TELL: Batched = Batched {
+        columns: &[
+            Text("instance"),
+            Int("seq"),
+            Int("n"),
+            Text("audience"),
+            Text("about"),
+            Int("created_at"),
+        ],
+        sql: "/* tell */ with {d} \
+              insert into outbox (instance, seq, n, audience, about, created_at) \
+              select instance, seq, n, audience, about, created_at from d where instance is not null",
+    };
+    let mut cells = Vec::new();
+    for change in ops.changes() {
+        let row = change.history;
+        for (n, message) in (0_i64..).zip(change.tell) {
+            cells.extend::<[Value; 6]>([
+                row.instance.into(),
+                row.seq.into(),
+                n.into(),
+                audience_word(message.to).into(),
+                message.about.as_str().into(),
+                row.at.into(),
+            ]);
+        }
+    }
+    tx.batch(&TELL, &cells).await?;
+    Ok(())
+}
+
+/// How an audience is stored.
+pub(super) fn audience_word(audience: Audience) -> &'static str {
+    match audience {
+        Audience::Owner => "owner",
+        Audience::Operator => "operator",
+    }
+}
+
+/// The operations of a batch that no guard has turned down so far.
+struct Standing<'a> {
+    ops: &'a [Op],
+    written: Vec<Written>,
+}
+
+/// What a start and a transition have in common.
+struct Change<'a> {
+    /// Whose, and of which revision.
+    history: &'a HistoryRow,
+    put: &'a [NewTask],
+    tell: &'a [Message],
+}
+
+impl<'a> Standing<'a> {
+    /// All, but for those that concern an instance that an earlier one concerns: that is the caller's mistake, and
+    /// which of the two should win is not known here.
+    fn of(ops: &'a [Op]) -> Self {
+        let mut standing = Standing { ops, written: vec![Written::Committed; ops.len()] };
+        standing.refuse_repeated(|op| Some(concerns(op)), Written::Stale);
+        standing
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'a Op> {
+        let standing = self.written.iter().map(|written| *written == Written::Committed);
+        self.ops.iter().zip(standing).filter_map(|(op, standing)| standing.then_some(op))
+    }
+
+    fn moves(&self) -> impl Iterator<Item = &'a Move> {
+        self.iter().filter_map(as_move)
+    }
+
+    fn starts(&self) -> impl Iterator<Item = &'a Start> {
+        self.iter().filter_map(|op| match op {
+            Op::Start(start) => Some(&**start),
+            Op::Move(_) | Op::PutBack(_) | Op::Discard(_) => None,
+        })
+    }
+
+    fn changes(&self) -> impl Iterator<Item = Change<'a>> {
+        self.iter().filter_map(|op| match op {
+            Op::Start(start) => Some(Change { history: &start.history, put: &start.put, tell: &start.tell }),
+            Op::Move(m) => Some(Change { history: &m.history, put: &m.put, tell: &m.tell }),
+            Op::PutBack(_) | Op::Discard(_) => None,
+        })
+    }
+
+    /// Turns down those that a guard concerns and that the database did not confirm.
+    fn keep(&mut self, guarded: impl Fn(&Op) -> bool, confirmed: &BTreeSet<WorkflowId>, otherwise: Written) {
+        for (op, written) in self.ops.iter().zip(&mut self.written) {
+            if *written == Written::Committed && guarded(op) && !confirmed.contains(&concerns(op)) {
+                *written = otherwise;
+            }
+        }
+    }
+
+    /// Turns down those whose key an earlier one that stands has.
+    fn refuse_repeated<K: Ord>(&mut self, key: impl Fn(&'a Op) -> Option<K>, otherwise: Written) {
+        let mut seen = BTreeSet::new();
+        for (op, written) in self.ops.iter().zip(&mut self.written) {
+            if *written == Written::Committed
+                && let Some(key) = key(op)
+                && !seen.insert(key)
+            {
+                *written = otherwise;
+            }
+        }
+    }
+}
+
+/// The instance that an operation concerns.
+pub(super) fn concerns(op: &Op) -> WorkflowId {
+    match op {
+        Op::Start(start) => start.instance.id,
+        Op::Move(m) => m.instance.id,
+        Op::PutBack(back) => back.task.instance,
+        Op::Discard(task) => task.instance,
+    }
+}
+
+/// Of tasks with the same name, the last: it would replace those before it.
+pub(super) fn last_of_each_name(put: &[NewTask]) -> impl Iterator<Item = &NewTask> {
+    let repeated = |n: usize, task: &NewTask| put.iter().skip(n + 1).any(|later| later.name == task.name);
+    put.iter().enumerate().filter(move |(n, task)| !repeated(*n, task)).map(|(_, task)| task)
+}
+
+fn as_move(op: &Op) -> Option<&Move> {
+    match op {
+        Op::Move(m) => Some(m),
+        Op::Start(_) | Op::PutBack(_) | Op::Discard(_) => None,
+    }
+}
+
+/// The claim that an operation uses up.
+fn claim(op: &Op) -> Option<&TaskRef> {
+    match op {
+        Op::Move(m) => m.consume.as_ref(),
+        Op::Discard(task) => Some(task),
+        Op::Start(_) | Op::PutBack(_) => None,
+    }
+}
+
+fn heard(op: &Op) -> Option<(&str, &str)> {
+    as_move(op)?.heard.as_ref().map(|key| (&*key.source, &*key.event))
+}
+
+fn start_key(op: &Op) -> Option<(&str, &str)> {
+    match op {
+        Op::Start(start) => Some((&start.instance.start.scope, &start.instance.start.key)),
+        Op::Move(_) | Op::PutBack(_) | Op::Discard(_) => None,
+    }
+}
+
+fn instances(rows: Vec<Row>) -> Result<BTreeSet<WorkflowId>, Failure> {
+    Ok(rows.into_iter().map(|mut row| row.workflow()).collect::<Result<_, _>>()?)
+}

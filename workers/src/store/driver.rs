@@ -1,0 +1,78 @@
+//! What a database must be able to do. Everything above is written once; see `sqlite.rs` and `postgres.rs` for the rest.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use workflows::time::At;
+
+use super::statement::Batched;
+use super::value::{Row, Value};
+
+/// A database.
+pub trait Driver: Send + Sync + 'static {
+    /// A transaction that may write.
+    type Transaction: Transaction;
+
+    /// Begins one.
+    fn begin(&self) -> impl Future<Output = Result<Self::Transaction, sqlx::Error>> + Send;
+
+    /// Reads outside any transaction, on a connection of the readers. Parameters are never null.
+    fn read(&self, sql: &str, values: &[Value])
+    -> impl Future<Output = Result<Vec<Row>, sqlx::Error>> + Send;
+
+    /// The database's time; `None` when it has none of its own.
+    fn time(&self) -> impl Future<Output = Result<Option<At>, sqlx::Error>> + Send;
+
+    /// See [`super::Upkeep::checkpoint`].
+    fn checkpoint(&self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Closes every connection.
+    fn close(&self) -> impl Future<Output = ()> + Send;
+
+    /// What was asked so far.
+    fn round_trips(&self) -> &RoundTrips;
+}
+
+/// A transaction. Dropped, it is rolled back.
+pub trait Transaction: Send {
+    /// Runs a plain statement and answers its rows. Parameters are never null.
+    fn run(
+        &mut self,
+        sql: &'static str,
+        values: &[Value],
+    ) -> impl Future<Output = Result<Vec<Row>, sqlx::Error>> + Send;
+
+    /// Runs a plain statement and answers how many rows it touched.
+    fn touch(
+        &mut self,
+        sql: &'static str,
+        values: &[Value],
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+
+    /// Runs a batched statement; `cells` holds the rows of `d`, one behind the other. Answers its rows, and does
+    /// nothing at all when there are none to run it over.
+    fn batch(
+        &mut self,
+        statement: &'static Batched,
+        cells: &[Value],
+    ) -> impl Future<Output = Result<Vec<Row>, sqlx::Error>> + Send;
+
+    /// Commits. An error leaves open whether it did.
+    fn commit(self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+}
+
+/// How often the database was asked anything: statements, `begin` and `commit` alike.
+#[derive(Debug, Default)]
+pub struct RoundTrips(AtomicU64);
+
+impl RoundTrips {
+    /// One more.
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,130 @@
+//! Opening a database by its URL.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::postgres::PostgresDriver;
+use super::sql::SqlStore;
+use super::sqlite::SqliteDriver;
+use super::{NodeId, Store, Trouble, Upkeep};
+use crate::registry::Registry;
+
+/// One open database: what is kept in it, and its upkeep.
+#[derive(Clone)]
+pub struct Database {
+    /// Instances and tasks.
+    pub store: Arc<dyn Store>,
+    /// The product's tables.
+    pub registry: Arc<dyn Registry>,
+    /// Clock, log and figures.
+    pub upkeep: Arc<dyn Upkeep>,
+}
+
+/// How to open.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What to do about migrations that are missing.
+    pub migrations: Migrations,
+    /// Connections that read.
+    pub readers: u32,
+    /// Connections that write; SQLite always has one.
+    pub writers: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { migrations: Migrations::Apply, readers: 4, writers: 4 }
+    }
+}
+
+/// What to do about migrations that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migrations {
+    /// Apply them.
+    Apply,
+    /// Refuse to open.
+    Require,
+}
+
+/// Why a database was not opened. No message repeats the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not a database that this product knows.
+    #[error("a database URL begins with sqlite: or postgres:, this one with {0:?}")]
+    UnknownScheme(String),
+    /// The SQLite file has an engine already.
+    #[error("{} is in use by another engine", path.display())]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file or directory cannot be used.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database would answer a commit before it is durable.
+    #[error("{setting} is {found:?} and has to be {wanted}: a payment that was answered could be lost")]
+    Durability {
+        /// Which setting.
+        setting: &'static str,
+        /// What it has to be.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// No connection.
+    #[error("cannot connect to the database")]
+    Connect(#[source] Box<sqlx::Error>),
+    /// A migration was not applied.
+    #[error("cannot migrate the database")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A migration is missing and was not to be applied.
+    #[error("migration {name} has not been applied; run `sluse migrate`")]
+    Pending {
+        /// Which.
+        name: String,
+    },
+    /// Connected, and yet the first question failed.
+    #[error("the database does not answer")]
+    Ask(#[source] Trouble),
+}
+
+impl OpenError {
+    pub(super) fn connect(source: sqlx::Error) -> Self {
+        OpenError::Connect(Box::new(source))
+    }
+}
+
+/// Opens `sqlite://path`, `sqlite:path`, or `postgres://user@host/name` (a socket's directory as `?host=/directory`).
+///
+/// # Errors
+/// [`OpenError`], among others when a commit would not be durable, and when a SQLite file has an engine already.
+pub async fn open(url: &str, options: &Options) -> Result<Database, OpenError> {
+    let (scheme, rest) = url.split_once(':').unwrap_or_default();
+    match scheme {
+        "sqlite" => {
+            let path = Path::new(rest.strip_prefix("//").unwrap_or(rest));
+            let driver = SqliteDriver::open(path, options).await?;
+            let database = database(SqlStore::new(driver).await.map_err(OpenError::Ask)?);
+            // The lock on the file says that every engine that claimed something before is dead.
+            let (store, nobody) = (&database.store, NodeId("".into()));
+            store.take_over(&nobody, store.clock().now()).await.map_err(OpenError::Ask)?;
+            Ok(database)
+        }
+        "postgres" | "postgresql" => {
+            let driver = PostgresDriver::open(url, options).await?;
+            Ok(database(SqlStore::new(driver).await.map_err(OpenError::Ask)?))
+        }
+        other => Err(OpenError::UnknownScheme(other.to_owned())),
+    }
+}
+
+fn database<S: Store + Registry + Upkeep + 'static>(store: S) -> Database {
+    let store = Arc::new(store);
+    Database { store: Arc::<S>::clone(&store), registry: Arc::<S>::clone(&store), upkeep: store }
+}

@@ -1,0 +1,236 @@
+//! PostgreSQL: many processes on one database, row locks, one array for each column of a batch.
+
+use std::sync::Arc;
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::{Arguments, AssertSqlSafe, Column as _, Connection, Postgres, Row as _, TypeInfo, ValueRef};
+use workflows::time::At;
+
+use super::driver::{Driver, RoundTrips, Transaction};
+use super::migrations;
+use super::open::{OpenError, Options};
+use super::statement::{Batched, Column, Dialect, Texts};
+use super::value::{Row, Value};
+
+/// An open PostgreSQL database.
+pub(super) struct PostgresDriver {
+    writers: PgPool,
+    readers: PgPool,
+    texts: Arc<Texts>,
+    trips: Arc<RoundTrips>,
+}
+
+const STATEMENTS: usize = 256;
+
+/// Nobody here waits longer than this: a statement, a lock, a transaction that its process left open.
+const LIMITS: [(&str, &str); 4] = [
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    // Every guard is looked at again after a wait, on the row as it is by then.
+    ("default_transaction_isolation", "read committed"),
+];
+
+/// Writers find each row by its key. Without statistics, right after a table was made or has grown, the planner may
+/// think a scan of the whole table cheaper, and keep thinking so in a cached plan.
+const BY_KEY: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
+impl PostgresDriver {
+    /// Connects, and makes sure that a commit survives a crash of the server.
+    pub(super) async fn open(url: &str, options: &Options) -> Result<Self, OpenError> {
+        let connect: PgConnectOptions = url.parse().map_err(OpenError::connect)?;
+        let connect = connect.statement_cache_capacity(STATEMENTS).application_name("sluse");
+        // A migration may take as long as it takes.
+        let mut first = PgConnection::connect_with(&connect).await.map_err(OpenError::connect)?;
+        verify_durability(&mut first).await?;
+        migrations::bring_up(&mut first, Dialect::Postgres, options.migrations).await?;
+        first.close().await.map_err(OpenError::connect)?;
+
+        let limited = connect.options(LIMITS);
+        let writers = pool(options.writers).connect_with(limited.clone().options(BY_KEY));
+        let readers =
+            pool(options.readers).connect_with(limited.options([("default_transaction_read_only", "on")]));
+        Ok(PostgresDriver {
+            writers: writers.await.map_err(OpenError::connect)?,
+            readers: readers.await.map_err(OpenError::connect)?,
+            texts: Arc::new(Texts::new(Dialect::Postgres)),
+            trips: Arc::default(),
+        })
+    }
+}
+
+impl Driver for PostgresDriver {
+    type Transaction = PostgresTransaction;
+
+    async fn begin(&self) -> Result<PostgresTransaction, sqlx::Error> {
+        // A connection that died while idle shows here, where nothing has been asked yet; after each has failed once,
+        // all are fresh.
+        let mut spare = self.writers.size() + 1;
+        let inner = loop {
+            self.trips.count();
+            match self.writers.begin().await {
+                Err(error) if severed(&error) && spare > 0 => spare -= 1,
+                begun => break begun?,
+            }
+        };
+        Ok(PostgresTransaction { inner, texts: Arc::clone(&self.texts), trips: Arc::clone(&self.trips) })
+    }
+
+    async fn read(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
+        let sql: Arc<str> = Dialect::Postgres.plain(sql).into();
+        let mut spare = self.readers.size() + 1;
+        let rows = loop {
+            self.trips.count();
+            let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&sql)), arguments(values)?);
+            match query.fetch_all(&self.readers).await {
+                Err(error) if severed(&error) && spare > 0 => spare -= 1,
+                answered => break answered?,
+            }
+        };
+        rows.iter().map(read_row).collect()
+    }
+
+    async fn time(&self) -> Result<Option<At>, sqlx::Error> {
+        let sql = "/* time */ select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
+        let micros = self.read(sql, &[]).await?.into_iter().next().and_then(|mut row| row.int().ok());
+        Ok(micros.map(At::from_micros))
+    }
+
+    async fn checkpoint(&self) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+
+    fn round_trips(&self) -> &RoundTrips {
+        &self.trips
+    }
+}
+
+/// A writer's connection, for the length of a transaction.
+pub(super) struct PostgresTransaction {
+    inner: sqlx::Transaction<'static, Postgres>,
+    texts: Arc<Texts>,
+    trips: Arc<RoundTrips>,
+}
+
+impl Transaction for PostgresTransaction {
+    async fn run(&mut self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
+        self.trips.count();
+        let sql = AssertSqlSafe(Dialect::Postgres.plain(sql));
+        let rows = sqlx::query_with(sql, arguments(values)?).fetch_all(&mut *self.inner).await?;
+        rows.iter().map(read_row).collect()
+    }
+
+    async fn touch(&mut self, sql: &'static str, values: &[Value]) -> Result<u64, sqlx::Error> {
+        self.trips.count();
+        let sql = AssertSqlSafe(Dialect::Postgres.plain(sql));
+        Ok(sqlx::query_with(sql, arguments(values)?).execute(&mut *self.inner).await?.rows_affected())
+    }
+
+    async fn batch(&mut self, statement: &'static Batched, cells: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
+        if cells.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.trips.count();
+        // The text is the same for every number of rows.
+        let text = self.texts.of(statement, 0);
+        let query = sqlx::query_with(AssertSqlSafe(text), arrays(statement.columns, cells)?);
+        query.fetch_all(&mut *self.inner).await?.iter().map(read_row).collect()
+    }
+
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        self.trips.count();
+        self.inner.commit().await
+    }
+}
+
+async fn verify_durability(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let settings: Vec<(String, String)> = sqlx::query_as(
+        "select name, setting from pg_settings \
+         where name in ('fsync', 'full_page_writes', 'synchronous_commit') order by name",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(OpenError::connect)?;
+    for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+        let found = settings.iter().find(|(name, _)| name == setting).map_or("", |(_, found)| found);
+        if found.is_empty() || found == "off" {
+            return Err(OpenError::Durability { setting, wanted: "on", found: found.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn pool(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections).min_connections(1).test_before_acquire(false)
+}
+
+/// Whether the connection is gone rather than the statement refused: an error of the socket, or one of the server's
+/// last words (SQLSTATE class 57P: it is shutting down, or crashed, or starts up).
+fn severed(error: &sqlx::Error) -> bool {
+    let last_words = || error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(error, sqlx::Error::Io(_)) || last_words().is_some_and(|code| code.starts_with("57P"))
+}
+
+fn arguments(values: &[Value]) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        let added = match value {
+            Value::Null => arguments.add(None::<&str>),
+            Value::Int(number) => arguments.add(*number),
+            Value::Text(text) => arguments.add(&**text),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+fn arrays(columns: &[Column], cells: &[Value]) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for (n, column) in columns.iter().enumerate() {
+        let cells = cells.iter().skip(n).step_by(columns.len());
+        let added = match column {
+            Column::Text(_) => arguments.add(cells.map(as_text).collect::<Vec<_>>()),
+            Column::Int(_) => arguments.add(cells.map(as_int).collect::<Vec<_>>()),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+fn as_text(cell: &Value) -> Option<&str> {
+    match cell {
+        Value::Text(text) => Some(text),
+        Value::Null | Value::Int(_) => None,
+    }
+}
+
+fn as_int(cell: &Value) -> Option<i64> {
+    match cell {
+        Value::Int(number) => Some(*number),
+        Value::Null | Value::Text(_) => None,
+    }
+}
+
+fn read_row(row: &PgRow) -> Result<Row, sqlx::Error> {
+    let cell = |n: usize| {
+        if row.try_get_raw(n)?.is_null() {
+            return Ok(Value::Null);
+        }
+        match row.column(n).type_info().name() {
+            "INT8" => row.try_get(n).map(Value::Int),
+            "INT4" => row.try_get::<i32, _>(n).map(|number| Value::Int(number.into())),
+            _ => row.try_get::<&str, _>(n).map(Value::from),
+        }
+    };
+    (0..row.len()).map(cell).collect::<Result<_, _>>().map(Row::new)
+}

@@ -1,0 +1,437 @@
+//! The store on a SQL database: every statement that both databases share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use workflows::engine::{Audience, Lane, Message};
+use workflows::ids::WorkflowId;
+use workflows::time::At;
+
+use super::commit::{self, Failure};
+use super::driver::{Driver, Transaction};
+use super::rows::{self, instance_columns};
+use super::statement::Batched;
+use super::statement::Column::{Int, Text};
+use super::value::{Misread, Row, Value};
+use super::{
+    Claimed, Fate, Filter, HistoryRow, Instance, LaneDue, NodeId, Op, Store, TaskRef, TaskRow, Trouble,
+    Upkeep, Written,
+};
+use crate::ports::{AnchoredClock, Clock};
+
+/// A SQL database behind its driver.
+pub(super) struct SqlStore<D> {
+    driver: D,
+    clock: Arc<AnchoredClock>,
+}
+
+/// A batch that another process' batch stands in a circle with is tried so often; each time one of the two goes on.
+const DEADLOCK_ATTEMPTS: u32 = 5;
+
+impl<D: Driver> SqlStore<D> {
+    /// With the database's time for a clock.
+    pub(super) async fn new(driver: D) -> Result<Self, Trouble> {
+        let store = SqlStore { driver, clock: Arc::new(AnchoredClock::wall()) };
+        store.resync().await?;
+        Ok(store)
+    }
+
+    pub(super) async fn begin(&self, doing: &'static str) -> Result<D::Transaction, Trouble> {
+        self.driver.begin().await.map_err(|source| not_committed(doing)(source.into()))
+    }
+
+    pub(super) async fn read(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<Vec<Row>, Trouble> {
+        self.driver.read(sql, values).await.map_err(|source| not_committed(doing)(source.into()))
+    }
+}
+
+#[async_trait]
+impl<D: Driver> Store for SqlStore<D> {
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::<AnchoredClock>::clone(&self.clock)
+    }
+
+    async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
+        const DOING: &str = "commit a batch";
+        let mut attempt = 1;
+        loop {
+            let mut tx = self.begin(DOING).await?;
+            match commit::write(&mut tx, batch, node).await {
+                Ok(written) => {
+                    finish(DOING, tx).await?;
+                    return Ok(written);
+                }
+                Err(failure) if deadlocked(&failure) && attempt < DEADLOCK_ATTEMPTS => attempt += 1,
+                Err(failure) => return Err(not_committed(DOING)(failure)),
+            }
+        }
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneDue>, Trouble> {
+        const DOING: &str = "look for due lanes";
+        // A jump from each lane to the next one in the index: the cost is that of the lanes, whatever the backlog.
+        let rows = self
+            .read(
+                DOING,
+                "/* lanes */ with recursive l(lane) as ( \
+                 select min(lane) from tasks \
+                 union all \
+                 select (select min(t.lane) from tasks t where t.lane > l.lane) from l where l.lane is not null) \
+                 select l.lane, (select min(t.due_at) from tasks t where t.lane = l.lane) from l \
+                 where l.lane is not null",
+                &[],
+            )
+            .await?;
+        let lane = |mut row: Row| Ok(LaneDue { lane: rows::lane(&mut row)?, due_at: row.at()? });
+        each(DOING, rows, lane)
+    }
+
+    async fn claim(
+        &self,
+        lanes: &[(Lane, usize)],
+        node: &NodeId,
+        now: At,
+        lease: Duration,
+    ) -> Result<Vec<Claimed>, Trouble> {
+        const DOING: &str = "claim due tasks";
+        let mut tx = self.begin(DOING).await?;
+        let claimed = claim(&mut tx, lanes, node, now, lease).await.map_err(not_committed(DOING))?;
+        finish(DOING, tx).await?;
+        Ok(claimed)
+    }
+
+    async fn renew(&self, held: &[TaskRef], until: At) -> Result<Vec<TaskRef>, Trouble> {
+        const DOING: &str = "renew claims";
+        static RENEW: Batched = Batched {
+            columns: &[Text("instance"), Text("name"), Int("born"), Int("fence"), Int("until")],
+            sql: "/* renew */ with {d} \
+                  update tasks set due_at = d.until \
+                  from d where tasks.instance = d.instance and tasks.name = d.name \
+                  and tasks.born = d.born and tasks.fence = d.fence and tasks.lease is not null \
+                  returning tasks.instance, tasks.name, tasks.born, tasks.fence",
+        };
+        let mut tx = self.begin(DOING).await?;
+        let rows = tx.batch(&RENEW, &with_time(held, until)).await.map_err(lost(DOING))?;
+        finish(DOING, tx).await?;
+        each(DOING, rows, |mut row| rows::task_ref(&mut row))
+    }
+
+    async fn release(&self, unused: &[TaskRef], now: At) -> Result<(), Trouble> {
+        const DOING: &str = "release claims";
+        // A task whose only claim is handed back was never tried: its first attempt is still to come.
+        static RELEASE: Batched = Batched {
+            columns: &[Text("instance"), Text("name"), Int("born"), Int("fence"), Int("now")],
+            sql: "/* release */ with {d} \
+                  update tasks set due_at = d.now, lease = null, attempts = tasks.attempts - 1, \
+                  first_at = case when tasks.attempts > 1 then tasks.first_at end \
+                  from d where tasks.instance = d.instance and tasks.name = d.name \
+                  and tasks.born = d.born and tasks.fence = d.fence and tasks.lease is not null",
+        };
+        let mut tx = self.begin(DOING).await?;
+        tx.batch(&RELEASE, &with_time(unused, now)).await.map_err(lost(DOING))?;
+        finish(DOING, tx).await
+    }
+
+    async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
+        const DOING: &str = "take over the claims of dead nodes";
+        let mut tx = self.begin(DOING).await?;
+        let taken = tx
+            .touch(
+                "/* take over */ update tasks \
+                 set due_at = case when due_at < $1 then due_at else $1 end \
+                 where lease is not null and lease <> $2",
+                &[now.into(), (&node.0).into()],
+            )
+            .await
+            .map_err(lost(DOING))?;
+        finish(DOING, tx).await?;
+        Ok(taken)
+    }
+
+    async fn load(&self, id: WorkflowId) -> Result<Option<Instance>, Trouble> {
+        const DOING: &str = "load an instance";
+        const SQL: &str =
+            concat!("/* load */ select ", instance_columns!(), " from instances i where i.id = $1");
+        first(DOING, self.read(DOING, SQL, &[id.into()]).await?, rows::instance)
+    }
+
+    async fn started(&self, scope: &str, key: &str) -> Result<Option<Instance>, Trouble> {
+        const DOING: &str = "look for a start key";
+        const SQL: &str = concat!(
+            "/* started */ select ",
+            instance_columns!(),
+            " from instances i where i.start_scope = $1 and i.start_key = $2"
+        );
+        first(DOING, self.read(DOING, SQL, &[scope.into(), key.into()]).await?, rows::instance)
+    }
+
+    async fn history(&self, id: WorkflowId, after: i64, limit: usize) -> Result<Vec<HistoryRow>, Trouble> {
+        const DOING: &str = "read history";
+        let rows = self
+            .read(
+                DOING,
+                "/* history */ select instance, seq, at, occurrence, status, phase, actor, step, attempt, \
+                 latency_us, hash from history where instance = $1 and seq > $2 order by seq limit $3",
+                &[id.into(), after.into(), limit_value(limit)],
+            )
+            .await?;
+        each(DOING, rows, rows::history)
+    }
+
+    async fn tasks(&self, id: WorkflowId) -> Result<Vec<TaskRow>, Trouble> {
+        const DOING: &str = "read tasks";
+        let rows = self
+            .read(
+                DOING,
+                "/* tasks */ select instance, name, born, fence, lane, due_at, attempts, losses, doubt, lease, \
+                 finding from tasks where instance = $1 order by name",
+                &[id.into()],
+            )
+            .await?;
+        each(DOING, rows, rows::task)
+    }
+
+    async fn messages(&self, id: WorkflowId) -> Result<Vec<Message>, Trouble> {
+        const DOING: &str = "read messages";
+        let rows = self
+            .read(
+                DOING,
+                "/* messages */ select audience, about from outbox where instance = $1 order by seq, n",
+                &[id.into()],
+            )
+            .await?;
+        each(DOING, rows, message)
+    }
+
+    async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble> {
+        const DOING: &str = "list instances";
+        let (sql, values) = listing(filter);
+        each(DOING, self.read(DOING, &sql, &values).await?, rows::instance)
+    }
+
+    async fn ping(&self) -> Result<(), Trouble> {
+        self.read("reach the database", "/* ping */ select 1", &[]).await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl<D: Driver> Upkeep for SqlStore<D> {
+    fn statements(&self) -> u64 {
+        self.driver.round_trips().total()
+    }
+
+    async fn resync(&self) -> Result<(), Trouble> {
+        let asked = self.clock.now();
+        let time = self.driver.time().await.map_err(lost("ask for the time"))?;
+        if let Some(time) = time {
+            // The answer was true when it was halfway.
+            let travelled = self.clock.now().since(asked) / 2;
+            self.clock.set(time.plus(travelled));
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&self) -> Result<(), Trouble> {
+        self.driver.checkpoint().await.map_err(lost("move the log into the database file"))
+    }
+
+    async fn close(&self) {
+        self.driver.close().await;
+    }
+}
+
+/// Claims within a transaction.
+pub(super) async fn claim<T: Transaction>(
+    tx: &mut T,
+    lanes: &[(Lane, usize)],
+    node: &NodeId,
+    now: At,
+    lease: Duration,
+) -> Result<Vec<Claimed>, Failure> {
+    static INSTANCES: Batched = Batched {
+        columns: &[Text("id")],
+        sql: concat!(
+            "/* claimed instances */ with {d} select ",
+            instance_columns!(),
+            " from d join instances i on i.id = d.id"
+        ),
+    };
+    let mut tasks = Vec::new();
+    for (lane, room) in lanes {
+        // What is due is picked before anything is changed, once: PostgreSQL may otherwise look again and pick more.
+        let rows = tx
+            .run(
+                "/* claim */ with due as materialized ( \
+                 select instance, name from tasks where lane = $1 and due_at <= $2 \
+                 order by due_at limit $3{ for update skip locked}) \
+                 update tasks set due_at = $4, lease = $5, fence = fence + 1, attempts = attempts + 1, \
+                 losses = case when lease is null then losses else losses + 1 end, \
+                 doubt = case when lease is null then doubt else 1 end, \
+                 first_at = coalesce(first_at, $2) \
+                 from due where tasks.instance = due.instance and tasks.name = due.name \
+                 returning tasks.instance, tasks.name, tasks.born, tasks.fence, tasks.lane, \
+                 tasks.attempts, tasks.losses, tasks.doubt, tasks.first_at",
+                &[
+                    lane.as_str().into(),
+                    now.into(),
+                    limit_value(*room),
+                    now.plus(lease).into(),
+                    (&node.0).into(),
+                ],
+            )
+            .await?;
+        tasks.extend(rows);
+    }
+    let tasks = tasks.into_iter().map(ClaimedTask::read).collect::<Result<Vec<_>, _>>()?;
+    let mut ids: Vec<WorkflowId> = tasks.iter().map(|claimed| claimed.task.instance).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let cells: Vec<Value> = ids.into_iter().map(Value::from).collect();
+    let mut instances = std::collections::BTreeMap::new();
+    for row in tx.batch(&INSTANCES, &cells).await? {
+        let instance = rows::instance(row)?;
+        instances.insert(instance.id, instance);
+    }
+    let whole = |claimed: ClaimedTask| {
+        let instance = instances.get(&claimed.task.instance).ok_or(Misread { expected: "an instance" })?;
+        Ok(claimed.of(instance.clone()))
+    };
+    tasks.into_iter().map(whole).collect()
+}
+
+/// A claim without the instance it is about.
+struct ClaimedTask {
+    task: TaskRef,
+    lane: Lane,
+    attempts: u32,
+    losses: u32,
+    doubt: bool,
+    first_at: At,
+}
+
+impl ClaimedTask {
+    fn read(mut row: Row) -> Result<Self, Misread> {
+        Ok(ClaimedTask {
+            task: rows::task_ref(&mut row)?,
+            lane: rows::lane(&mut row)?,
+            attempts: row.count()?,
+            losses: row.count()?,
+            doubt: row.truth()?,
+            first_at: row.at()?,
+        })
+    }
+
+    fn of(self, instance: Instance) -> Claimed {
+        let ClaimedTask { task, lane, attempts, losses, doubt, first_at } = self;
+        Claimed { task, lane, attempts, losses, doubt, first_at, instance }
+    }
+}
+
+/// The statement that a filter asks for: only conditions that it sets, so that each shape has a plan of its own.
+fn listing(filter: &Filter) -> (String, Vec<Value>) {
+    let mut values: Vec<Value> = Vec::new();
+    let mut conditions: Vec<String> = Vec::new();
+    let mut number = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    let single = [
+        ("owner =", filter.owner.as_ref().map(Value::from)),
+        ("created_at >=", filter.from.map(Value::from)),
+        ("created_at <", filter.to.map(Value::from)),
+        ("id <", filter.before.map(Value::from)),
+    ];
+    for (condition, value) in single {
+        if let Some(value) = value {
+            conditions.push(format!("i.{condition} {}", number(value)));
+        }
+    }
+    let any = [
+        ("kind", filter.kinds.iter().map(Value::from).collect::<Vec<_>>()),
+        ("status", filter.statuses.iter().map(|status| status.as_str().into()).collect()),
+    ];
+    for (column, choices) in any {
+        if !choices.is_empty() {
+            let choices: Vec<String> = choices.into_iter().map(&mut number).collect();
+            conditions.push(format!("i.{column} in ({})", choices.join(", ")));
+        }
+    }
+    let limit = number(limit_value(filter.limit));
+    let conditions =
+        if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
+    let columns = instance_columns!();
+    (
+        format!("/* list */ select {columns} from instances i{conditions} order by i.id desc limit {limit}"),
+        values,
+    )
+}
+
+fn message(mut row: Row) -> Result<Message, Misread> {
+    let word = row.text()?;
+    let to = [Audience::Owner, Audience::Operator]
+        .into_iter()
+        .find(|audience| commit::audience_word(*audience) == &*word)
+        .ok_or(Misread { expected: "an audience" })?;
+    Ok(Message { to, about: row.text()?.to_string() })
+}
+
+fn with_time(tasks: &[TaskRef], at: At) -> Vec<Value> {
+    let mut cells = Vec::with_capacity(tasks.len() * 5);
+    for task in tasks {
+        cells.extend(rows::task_cells(task));
+        cells.push(at.into());
+    }
+    cells
+}
+
+fn limit_value(limit: usize) -> Value {
+    Value::Int(i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// Reads every row.
+pub(super) fn each<R>(
+    doing: &'static str,
+    rows: Vec<Row>,
+    read: impl Fn(Row) -> Result<R, Misread>,
+) -> Result<Vec<R>, Trouble> {
+    rows.into_iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .map_err(|misread| not_committed(doing)(misread.into()))
+}
+
+/// Reads the first row, if there is one.
+pub(super) fn first<R>(
+    doing: &'static str,
+    rows: Vec<Row>,
+    read: impl Fn(Row) -> Result<R, Misread>,
+) -> Result<Option<R>, Trouble> {
+    let row = rows.into_iter().next().map(read).transpose();
+    row.map_err(|misread| not_committed(doing)(misread.into()))
+}
+
+/// Commits; only here is an error's outcome unknown.
+pub(super) async fn finish<T: Transaction>(doing: &'static str, tx: T) -> Result<(), Trouble> {
+    tx.commit().await.map_err(|source| Trouble { doing, fate: Fate::Unknown, source: source.into() })
+}
+
+pub(super) fn not_committed(doing: &'static str) -> impl Fn(Failure) -> Trouble {
+    move |source| Trouble { doing, fate: Fate::NotCommitted, source }
+}
+
+pub(super) fn lost(doing: &'static str) -> impl Fn(sqlx::Error) -> Trouble {
+    move |source| not_committed(doing)(source.into())
+}
+
+/// Whether PostgreSQL chose this transaction to break a circle of waiting ones (SQLSTATE `deadlock_detected`,
+/// `serialization_failure`).
+fn deadlocked(failure: &Failure) -> bool {
+    let code = failure.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    code.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
+}

@@ -1,0 +1,150 @@
+//! The two kinds of cell that both databases have, and reading rows of them.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use workflows::ids::WorkflowId;
+use workflows::time::At;
+
+/// A cell: what goes into a statement and what comes out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// A number, a truth (0 or 1) or a time in microseconds.
+    Int(i64),
+    /// Text, ids included.
+    Text(Arc<str>),
+}
+
+/// A row of an answer, read from left to right.
+#[derive(Debug)]
+pub struct Row(std::vec::IntoIter<Value>);
+
+/// A stored value that is not what its column should hold.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored value is not {expected}")]
+pub struct Misread {
+    /// What it should have been. The value itself is not repeated, since it may be anybody's.
+    pub expected: &'static str,
+}
+
+impl Row {
+    /// A row of these cells.
+    pub fn new(cells: Vec<Value>) -> Self {
+        Row(cells.into_iter())
+    }
+
+    /// The next cell: text.
+    pub fn text(&mut self) -> Result<Arc<str>, Misread> {
+        self.maybe_text()?.ok_or(Misread { expected: "text" })
+    }
+
+    /// The next cell: text or nothing.
+    pub fn maybe_text(&mut self) -> Result<Option<Arc<str>>, Misread> {
+        match self.0.next() {
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(Value::Null) => Ok(None),
+            Some(Value::Int(_)) | None => Err(Misread { expected: "text" }),
+        }
+    }
+
+    /// The next cell: a number.
+    pub fn int(&mut self) -> Result<i64, Misread> {
+        self.maybe_int()?.ok_or(Misread { expected: "a number" })
+    }
+
+    /// The next cell: a number or nothing.
+    pub fn maybe_int(&mut self) -> Result<Option<i64>, Misread> {
+        match self.0.next() {
+            Some(Value::Int(number)) => Ok(Some(number)),
+            Some(Value::Null) => Ok(None),
+            Some(Value::Text(_)) | None => Err(Misread { expected: "a number" }),
+        }
+    }
+
+    /// The next cell: a count.
+    pub fn count(&mut self) -> Result<u32, Misread> {
+        u32::try_from(self.int()?).map_err(|_| Misread { expected: "a count" })
+    }
+
+    /// The next cell: 0 or 1.
+    pub fn truth(&mut self) -> Result<bool, Misread> {
+        Ok(self.int()? != 0)
+    }
+
+    /// The next cell: a time.
+    pub fn at(&mut self) -> Result<At, Misread> {
+        At::try_from(self.int()?).map_err(|_| Misread { expected: "a time" })
+    }
+
+    /// The next cell: a time or nothing.
+    pub fn maybe_at(&mut self) -> Result<Option<At>, Misread> {
+        self.maybe_int()?.map(At::try_from).transpose().map_err(|_| Misread { expected: "a time" })
+    }
+
+    /// The next cell: the id of an instance.
+    pub fn workflow(&mut self) -> Result<WorkflowId, Misread> {
+        let text = self.text()?;
+        let bits = u128::from_str_radix(&text, 16).map_err(|_| Misread { expected: "a workflow id" })?;
+        Ok(WorkflowId::new(bits))
+    }
+
+    /// The next cell: the text of a `T`.
+    pub fn parsed<T: FromStr>(&mut self, expected: &'static str) -> Result<T, Misread> {
+        self.text()?.parse().map_err(|_| Misread { expected })
+    }
+
+    /// The next cell: the text of a `T`, or nothing.
+    pub fn maybe_parsed<T: FromStr>(&mut self, expected: &'static str) -> Result<Option<T>, Misread> {
+        self.maybe_text()?.map(|text| text.parse()).transpose().map_err(|_| Misread { expected })
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Value::Int(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Value::Int(i64::from(truth))
+    }
+}
+
+impl From<At> for Value {
+    fn from(at: At) -> Self {
+        Value::Int(at.as_micros())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text.into())
+    }
+}
+
+impl From<&Arc<str>> for Value {
+    fn from(text: &Arc<str>) -> Self {
+        Value::Text(Arc::clone(text))
+    }
+}
+
+impl From<WorkflowId> for Value {
+    fn from(id: WorkflowId) -> Self {
+        Value::Text(format!("{:032x}", id.as_u128()).into())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
