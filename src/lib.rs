@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod config;
+pub mod dev;
 pub mod http;
 pub mod keys;
 pub mod log;

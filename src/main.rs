@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use sluse::config::{self, Config, Environment};
-use sluse::{check, keys, log, service};
+use sluse::{check, dev, keys, log, service};
 
 /// A failure on the way out of `main`.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -22,6 +22,8 @@ struct CommandLine {
 enum Command {
     /// Serve the interface and perform steps, in one process.
     Serve,
+    /// See it work: embedded database, sandbox bank, and one remittance told as it happens.
+    Dev(dev::Args),
     /// Perform steps only.
     Work,
     /// Bring the database to the version of this program.
@@ -52,17 +54,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// The environment as far as logging goes: the demonstration tells its own story unless somebody wants the log too.
+fn log_environment(command: &Command) -> Environment {
+    let quiet = matches!(command, Command::Dev(_)).then(|| ("LOG".to_owned(), "warn".to_owned()));
+    quiet.into_iter().chain(std::env::vars()).collect()
+}
+
 fn run(command: Command) -> Result<(), Failure> {
     if let Command::Settings = command {
         print!("{}", config::env_example());
         return Ok(());
     }
     let environment = Environment::of_process();
-    log::start(&config::log(&environment)?);
+    log::start(&config::log(&log_environment(&command))?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
             Command::Serve => service::serve(Config::read(&environment)?).await?,
+            Command::Dev(args) => dev::run(args).await?,
             Command::Work => service::work(Config::read(&environment)?).await?,
             Command::Migrate => service::migrate(&config::database_url(&environment)?).await?,
             Command::Check => check::run(&Config::read(&environment)?).await?,

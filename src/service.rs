@@ -223,7 +223,7 @@ async fn ending(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Ends at the first SIGTERM or SIGINT. Listening begins here, so that none is missed while the process starts.
-fn signals() -> Result<impl Future<Output = ()>, ServiceError> {
+pub(crate) fn signals() -> Result<impl Future<Output = ()>, ServiceError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServiceError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServiceError::Signals)?;
     Ok(async move {

@@ -13,9 +13,9 @@ pub trait Clock: Send + Sync {
 
 /// Fresh identifiers.
 pub trait Ids: Send + Sync {
-    /// 128 bits that sort by time of creation (UUIDv7).
+    /// 128 bits that sort by time of creation (`UUIDv7`).
     fn ordered(&self) -> u128;
-    /// 128 bits that nobody can guess (UUIDv4).
+    /// 128 bits that nobody can guess (`UUIDv4`).
     fn random(&self) -> u128;
 }
 

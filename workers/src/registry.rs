@@ -1,6 +1,5 @@
 //! What the product knows beside its workflows: people, their accounts, whom they pay, and prices.
 
-
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use workflows::accounts::Bic;

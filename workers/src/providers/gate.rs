@@ -114,11 +114,8 @@ mod tests {
             switch.set(mode);
             for (operation, call) in every_call() {
                 let held = mode == Mode::Queue && matches!(operation, "initiate" | "probe");
-                let expected = if held {
-                    Finding::NotSent("payments are queued")
-                } else {
-                    Finding::Unknown("asked")
-                };
+                let expected =
+                    if held { Finding::NotSent("payments are queued") } else { Finding::Unknown("asked") };
                 assert_eq!(gate.perform(&call, &context()).await, expected, "{mode:?} {operation}");
             }
         }

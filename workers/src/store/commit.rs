@@ -278,16 +278,16 @@ async fn drop_tasks<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<()
         sql: "/* drop all tasks */ with {d} \
               delete from tasks where instance in (select instance from d)",
     };
-    let (mut named, mut all) = (Vec::<Value>::new(), Vec::<Value>::new());
+    let (mut some, mut all) = (Vec::<Value>::new(), Vec::<Value>::new());
     for m in ops.moves() {
         match &m.drop {
             Drop::Named(names) => {
-                named.extend(names.iter().flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
+                some.extend(names.iter().flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
             }
             Drop::All => all.push(m.instance.id.into()),
         }
     }
-    tx.batch(&DROP_NAMED, &named).await?;
+    tx.batch(&DROP_NAMED, &some).await?;
     tx.batch(&DROP_ALL, &all).await?;
     Ok(())
 }

@@ -200,7 +200,7 @@ impl Tables {
         }
         match &m.drop {
             Drop::Named(names) => {
-                self.tasks.retain(|(instance, name), _| *instance != id || !names.contains(name))
+                self.tasks.retain(|(instance, name), _| *instance != id || !names.contains(name));
             }
             Drop::All => self.tasks.retain(|(instance, _), _| *instance != id),
         }

@@ -23,6 +23,8 @@ mod history;
 mod memory;
 mod migrations;
 mod open;
+#[cfg(test)]
+mod plans;
 mod postgres;
 mod registry;
 mod rows;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use workflows::accounts::Bic;
 use workflows::ids::{MerchantId, RecipientId, UserId};
 use workflows::money::Currency;
 use workflows::ports::payments::BankId;
@@ -174,7 +175,7 @@ impl<D: Driver> Registry for SqlStore<D> {
             recipient.country.as_str().into(),
             recipient.town.as_deref().into(),
             account.into(),
-            recipient.bic.as_ref().map(|bic| bic.as_str()).into(),
+            recipient.bic.as_ref().map(Bic::as_str).into(),
             recipient.currency.as_str().into(),
             now.into(),
         ];

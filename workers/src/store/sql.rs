@@ -246,7 +246,8 @@ impl<D: Driver> Upkeep for SqlStore<D> {
     }
 }
 
-async fn claim<T: Transaction>(
+/// Claims within a transaction.
+pub(super) async fn claim<T: Transaction>(
     tx: &mut T,
     lanes: &[(Lane, usize)],
     node: &NodeId,
@@ -432,5 +433,5 @@ pub(super) fn lost(doing: &'static str) -> impl Fn(sqlx::Error) -> Trouble {
 /// `serialization_failure`).
 fn deadlocked(failure: &Failure) -> bool {
     let code = failure.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-    code.and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
+    code.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
 }

@@ -124,6 +124,13 @@ pub(super) struct SqliteTransaction {
     trips: Arc<RoundTrips>,
 }
 
+impl SqliteTransaction {
+    #[cfg(test)]
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.inner
+    }
+}
+
 impl Transaction for SqliteTransaction {
     async fn run(&mut self, sql: &'static str, values: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
         self.trips.count();

@@ -63,7 +63,7 @@ impl Dialect {
     }
 
     /// The text of a batched statement; `rows` matters to SQLite alone.
-    fn batched(self, statement: &Batched, rows: usize) -> String {
+    pub fn batched(self, statement: &Batched, rows: usize) -> String {
         self.plain(&statement.sql.replace("{d}", &self.relation(statement.columns, rows)))
     }
 

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn nothing_escapes_from_a_segment() {
-        let table = [("pay_1-A.~", "pay_1-A.~"), ("a/b?c#d", "a%2Fb%3Fc%23d"), ("é +&=%", "%C3%A9%20%2B%26%3D%25")];
+        let table =
+            [("pay_1-A.~", "pay_1-A.~"), ("a/b?c#d", "a%2Fb%3Fc%23d"), ("é +&=%", "%C3%A9%20%2B%26%3D%25")];
         for (text, expected) in table {
             assert_eq!(escaped(text), expected);
         }

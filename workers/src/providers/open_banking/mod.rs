@@ -94,11 +94,7 @@ impl OpenBanking {
     }
 
     /// Asks a bank for access to a customer's accounts; the customer approves at the link.
-    pub async fn consent_create(
-        &self,
-        wanted: &ConsentRequest,
-        context: &Context,
-    ) -> Outcome<AskedConsent> {
+    pub async fn consent_create(&self, wanted: &ConsentRequest, context: &Context) -> Outcome<AskedConsent> {
         let ask = Ask { operation: "consent_create", bank: &wanted.bank.0, context };
         self.ask(ask, |id| requests::consent_create(wanted, id), replies::consent_created).await
     }
@@ -210,9 +206,8 @@ fn named(call: &PaymentsCall) -> (&'static str, &str) {
 
 /// The request with its trace, where that is one: a trace is never worth a payment.
 fn traced(request: HttpRequest, context: &Context) -> HttpRequest {
-    let is_trace = |text: &&str| {
-        text.len() == 55 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
-    };
+    let is_trace =
+        |text: &&str| text.len() == 55 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     match context.traceparent.as_deref().filter(is_trace).map(http::HeaderValue::from_str) {
         Some(Ok(trace)) => {
             let mut request = request;
