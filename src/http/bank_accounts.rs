@@ -11,7 +11,7 @@ use workflows::ports::payments::BankId;
 use workflows::time::At;
 
 use super::App;
-use super::auth::Caller;
+use super::auth::{Backend, Caller};
 use super::body::Json;
 use super::error::{Code, Problem};
 use super::paging::Page;
@@ -108,11 +108,10 @@ pub struct OwnerQuery {
         (status = 422, description = "`invalid_iban`")))]
 pub async fn put(
     State(app): State<App>,
-    caller: Caller,
+    _: Backend,
     Chosen((owner, id)): Chosen<(UserId, BankAccountId)>,
     Json(request): Json<BankAccountRequest>,
 ) -> Result<(StatusCode, axum::Json<BankAccountResource>), Problem> {
-    caller.provisions()?;
     let account = request.account(id, owner)?;
     if app.registry.user(&account.owner).await?.is_none() {
         return Err(Problem::new(Code::NotFound, "There is no such user."));

@@ -20,8 +20,9 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 /// What is not derived from a handler.
 pub fn base() -> OpenApi {
-    let codes: String =
-        Code::ALL.iter().map(|code| format!("- `{}` ({})\n", code.word(), code.status().as_u16())).collect();
+    let codes: Vec<String> =
+        Code::ALL.iter().map(|code| format!("- `{}` ({})", code.word(), code.status().as_u16())).collect();
+    let codes = codes.join("\n");
     let description = format!(
         "Payments by the payer's own bank, carried out durably.\n\n\
          Every answer carries `x-request-id`. Every error has the same form, \
@@ -102,8 +103,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::Value;
-
-    use super::*;
 
     fn document() -> Value {
         serde_json::to_value(super::super::description()).unwrap()

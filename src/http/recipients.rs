@@ -12,7 +12,7 @@ use workflows::money::Currency;
 use workflows::ports::payments::CreditorAccount;
 
 use super::App;
-use super::auth::{Caller, Role};
+use super::auth::{Backend, Caller, Role};
 use super::bank_accounts::owner;
 use super::body::{Json, OptionalJson};
 use super::error::{Code, Problem};
@@ -123,11 +123,10 @@ pub struct OwnerQuery {
         (status = 422, description = "`invalid_iban`")))]
 pub async fn put(
     State(app): State<App>,
-    caller: Caller,
+    _: Backend,
     Chosen((owner, id)): Chosen<(UserId, RecipientId)>,
     Json(request): Json<RecipientRequest>,
 ) -> Result<(StatusCode, axum::Json<RecipientResource>), Problem> {
-    caller.provisions()?;
     if request.on_behalf_of != Given::Absent {
         return Err(Problem::field("onBehalfOf", "the address says whose recipient it is"));
     }
@@ -204,7 +203,7 @@ pub async fn change(
 ) -> Result<axum::Json<RecipientResource>, Problem> {
     let owner = caller.acts_for(std::mem::take(&mut request.on_behalf_of))?;
     let known = find(&app, &owner, &id).await?;
-    let recipient = request.recipient(id, owner, Some(known))?;
+    let recipient = request.recipient(id, owner, Some(&known))?;
     store(&app, &recipient).await?;
     Ok(axum::Json(recipient.into()))
 }
@@ -236,10 +235,8 @@ pub async fn remove(
         (_, given, _) => given,
     };
     let owner = caller.acts_for(on_behalf_of)?;
-    match app.registry.remove_recipient(&owner, &id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Code::NotFound.into()),
-    }
+    let removed = app.registry.remove_recipient(&owner, &id).await?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Code::NotFound.into()) }
 }
 
 async fn find(app: &App, owner: &UserId, id: &RecipientId) -> Result<Recipient, Problem> {
@@ -247,10 +244,8 @@ async fn find(app: &App, owner: &UserId, id: &RecipientId) -> Result<Recipient, 
 }
 
 async fn store(app: &App, recipient: &Recipient) -> Result<(), Problem> {
-    match app.registry.put_recipient(recipient, app.engine.now()).await? {
-        true => Ok(()),
-        false => Err(Code::NotFound.into()),
-    }
+    let stored = app.registry.put_recipient(recipient, app.engine.now()).await?;
+    if stored { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 
 impl RecipientRequest {
@@ -259,9 +254,9 @@ impl RecipientRequest {
         self,
         id: RecipientId,
         owner: UserId,
-        known: Option<Recipient>,
+        known: Option<&Recipient>,
     ) -> Result<Recipient, Problem> {
-        let request = match &known {
+        let request = match known {
             Some(known) => self.filled_from(known),
             None => self,
         };
@@ -369,7 +364,7 @@ impl From<Recipient> for RecipientResource {
 mod tests {
     use super::*;
 
-    fn read(body: &str, known: Option<Recipient>) -> Result<Recipient, Problem> {
+    fn read(body: &str, known: Option<&Recipient>) -> Result<Recipient, Problem> {
         let request: RecipientRequest = serde_json::from_str(body).unwrap();
         request.recipient("rec_marko".parse().unwrap(), "usr_kari".parse().unwrap(), known)
     }
@@ -386,7 +381,7 @@ mod tests {
         for (from, to, code) in [
             (BY_IBAN, BY_IBAN.replace("57\"", "58\""), Code::InvalidIban),
             (BY_IBAN, BY_IBAN.replace("iban", "town"), Code::ValidationFailed),
-            (BY_IBAN, BY_IBAN.replace("}", r#","bban":"265-1234567-57"}"#), Code::ValidationFailed),
+            (BY_IBAN, BY_IBAN.replace('}', r#","bban":"265-1234567-57"}"#), Code::ValidationFailed),
             (BY_BBAN, BY_BBAN.replace("567-57", "567-58"), Code::ValidationFailed),
             (BY_BBAN, BY_BBAN.replace(r#""bic":"RZBSRSBG","#, ""), Code::ValidationFailed),
             (BY_BBAN, BY_BBAN.replace("\"RSD\"", "\"XXX\""), Code::ValidationFailed),
@@ -399,13 +394,13 @@ mod tests {
 
     #[test]
     fn a_change_keeps_what_is_absent_and_drops_what_is_null() {
-        let known = read(&BY_BBAN.replace("}", r#","town":"Beograd"}"#), None).ok().unwrap();
-        let same = read("{}", Some(known.clone())).ok().unwrap();
+        let known = read(&BY_BBAN.replace('}', r#","town":"Beograd"}"#), None).ok().unwrap();
+        let same = read("{}", Some(&known)).ok().unwrap();
         assert!(same == known);
-        let changed = read(r#"{"name":"Ana","town":null}"#, Some(known.clone())).ok().unwrap();
+        let changed = read(r#"{"name":"Ana","town":null}"#, Some(&known)).ok().unwrap();
         assert_eq!((changed.name.as_str(), changed.town), ("Ana", None));
-        let moved = read(r#"{"iban":"RS35265000000123456757"}"#, Some(known.clone())).ok().unwrap();
+        let moved = read(r#"{"iban":"RS35265000000123456757"}"#, Some(&known)).ok().unwrap();
         assert!(matches!(moved.account, CreditorAccount::Iban(_)));
-        assert!(read(r#"{"name":null}"#, Some(known)).is_err());
+        assert!(read(r#"{"name":null}"#, Some(&known)).is_err());
     }
 }

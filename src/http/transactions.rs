@@ -99,9 +99,10 @@ pub async fn read(
         let newest = app.engine.wait(instance.id, timeout, moved).await?;
         instance = newest.unwrap_or(instance);
     }
-    let mut response = match known == Some(instance.seq) {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => axum::Json(Transaction::of(&instance)?).into_response(),
+    let mut response = if known == Some(instance.seq) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        axum::Json(Transaction::of(&instance)?).into_response()
     };
     prefer.applied(response.headers_mut());
     let etag = HeaderValue::try_from(format!("\"{}\"", instance.seq))
