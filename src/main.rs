@@ -56,8 +56,8 @@ fn main() -> ExitCode {
 
 /// The environment as far as logging goes: the demonstration tells its own story unless somebody wants the log too.
 fn log_environment(command: &Command) -> Environment {
-    let quiet = matches!(command, Command::Dev(_)).then(|| ("LOG".to_owned(), "warn".to_owned()));
-    quiet.into_iter().chain(std::env::vars()).collect()
+    let environment = Environment::of_process();
+    if matches!(command, Command::Dev(_)) { environment.with_default("LOG", "warn") } else { environment }
 }
 
 fn run(command: Command) -> Result<(), Failure> {
