@@ -1,5 +1,7 @@
 //! Where log lines go: stderr, for people or for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Log;

@@ -40,7 +40,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let matches = CommandLine::command().after_help(config::help()).get_matches();
+    let settings = config::help();
+    let matches = CommandLine::command()
+        .mut_subcommands(|command| command.after_help(settings.clone()))
+        .after_help(settings.clone())
+        .get_matches();
     let CommandLine { command } =
         CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(command) {
