@@ -98,7 +98,7 @@ pub struct OwnerQuery {
 }
 
 /// Link a bank account to a person, or replace what is known of it.
-#[utoipa::path(put, path = "/v1/users/{userId}/bank-accounts/{id}", tag = "Provisioning",
+#[utoipa::path(put, path = "/v1/users/{userId}/bank-accounts/{id}", tag = "Provisioning", operation_id = "putBankAccount",
     params(("userId" = String, Path, description = "The person"),
         ("id" = String, Path, description = "An id of the caller's choice: bac_ and 1 to 64 letters, digits, _ or -")),
     request_body = BankAccountRequest,
@@ -125,7 +125,7 @@ pub async fn put(
 }
 
 /// List a person's bank accounts, the primary one first.
-#[utoipa::path(get, path = "/v1/bank-accounts", tag = "Accounts", params(OwnerQuery),
+#[utoipa::path(get, path = "/v1/bank-accounts", tag = "Accounts", operation_id = "listBankAccounts", params(OwnerQuery),
     responses((status = 200, body = Page<BankAccountResource>)))]
 pub async fn list(
     State(app): State<App>,

@@ -136,8 +136,11 @@ mod tests {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
         }
+        let mut names = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
+                let name = operation["operationId"].as_str().unwrap();
+                assert!(names.insert(name), "{name} names two operations");
                 assert!(operation["responses"]["default"].is_object(), "{method} {path}");
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }

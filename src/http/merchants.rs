@@ -58,7 +58,7 @@ pub struct MerchantResource {
 }
 
 /// Register a shop, or replace what is known of it.
-#[utoipa::path(put, path = "/v1/merchants/{id}", tag = "Provisioning",
+#[utoipa::path(put, path = "/v1/merchants/{id}", tag = "Provisioning", operation_id = "putMerchant",
     params(("id" = String, Path, description = "An id of the caller's choice: mer_ and 1 to 64 letters, digits, _ or -")),
     request_body = MerchantRequest,
     responses((status = 200, description = "Replaced", body = MerchantResource),

@@ -97,6 +97,7 @@ pub struct ListQuery {
     #[param(value_type = Option<String>)]
     user_id: Option<UserId>,
     /// From 1 to 200; 50 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -113,7 +114,7 @@ pub struct OwnerQuery {
 }
 
 /// Store a recipient under an id of the caller's choice, or replace it.
-#[utoipa::path(put, path = "/v1/users/{userId}/recipients/{id}", tag = "Provisioning",
+#[utoipa::path(put, path = "/v1/users/{userId}/recipients/{id}", tag = "Provisioning", operation_id = "putRecipient",
     params(("userId" = String, Path, description = "The person"),
         ("id" = String, Path, description = "An id of the caller's choice: rec_ and 1 to 64 letters, digits, _ or -")),
     request_body = RecipientRequest,
@@ -141,7 +142,7 @@ pub async fn put(
 }
 
 /// Store a recipient of one's own.
-#[utoipa::path(post, path = "/v1/recipients", tag = "Recipients", request_body = RecipientRequest,
+#[utoipa::path(post, path = "/v1/recipients", tag = "Recipients", operation_id = "createRecipient", request_body = RecipientRequest,
     responses((status = 201, description = "Stored", body = RecipientResource),
         (status = 422, description = "`invalid_iban`")))]
 pub async fn create(
@@ -160,7 +161,7 @@ pub async fn create(
 }
 
 /// List one's own recipients, by id.
-#[utoipa::path(get, path = "/v1/recipients", tag = "Recipients", params(ListQuery),
+#[utoipa::path(get, path = "/v1/recipients", tag = "Recipients", operation_id = "listRecipients", params(ListQuery),
     responses((status = 200, body = Page<RecipientResource>)))]
 pub async fn list(
     State(app): State<App>,
@@ -176,7 +177,7 @@ pub async fn list(
 }
 
 /// Read a recipient of one's own.
-#[utoipa::path(get, path = "/v1/recipients/{id}", tag = "Recipients",
+#[utoipa::path(get, path = "/v1/recipients/{id}", tag = "Recipients", operation_id = "readRecipient",
     params(("id" = String, Path, description = "A recipient's id"), OwnerQuery),
     responses((status = 200, body = RecipientResource), (status = 404, description = "`not_found`")))]
 pub async fn read(
@@ -190,7 +191,7 @@ pub async fn read(
 }
 
 /// Change a recipient of one's own: fields that are absent stay as they are, `null` takes an optional one away.
-#[utoipa::path(patch, path = "/v1/recipients/{id}", tag = "Recipients",
+#[utoipa::path(patch, path = "/v1/recipients/{id}", tag = "Recipients", operation_id = "changeRecipient",
     params(("id" = String, Path, description = "A recipient's id")),
     request_body = RecipientRequest,
     responses((status = 200, body = RecipientResource), (status = 404, description = "`not_found`"),
@@ -219,7 +220,7 @@ pub struct RemoveRequest {
 }
 
 /// Remove a recipient of one's own. Payments to it are not touched.
-#[utoipa::path(delete, path = "/v1/recipients/{id}", tag = "Recipients",
+#[utoipa::path(delete, path = "/v1/recipients/{id}", tag = "Recipients", operation_id = "removeRecipient",
     params(("id" = String, Path, description = "A recipient's id"), OwnerQuery),
     responses((status = 204, description = "Removed"), (status = 404, description = "`not_found`")))]
 pub async fn remove(

@@ -74,7 +74,7 @@ pub struct UserResource {
 }
 
 /// Register a person, or replace what is known of them.
-#[utoipa::path(put, path = "/v1/users/{id}", tag = "Provisioning",
+#[utoipa::path(put, path = "/v1/users/{id}", tag = "Provisioning", operation_id = "putUser",
     params(("id" = String, Path, description = "An id of the caller's choice: usr_ and 1 to 64 letters, digits, _ or -")),
     request_body = UserRequest,
     responses((status = 200, description = "Replaced", body = UserResource), (status = 201, description = "Registered", body = UserResource),
