@@ -93,13 +93,16 @@ pub async fn an_event_is_heard_once(on: &Subject) {
 }
 
 pub async fn arming_anew_makes_another_task(on: &Subject) {
-    on.commit([start(1)]).await;
+    on.commit([Op::Start(Box::new(with_tasks(order(1), vec![task("capture", T0.minus(LEASE))])))]).await;
+    // In doubt, since its first claim lapsed: none of that is passed on.
+    on.claim_at(T0.minus(LEASE)).await;
     let in_flight = on.claim_at(T0).await.remove(0);
+    assert_eq!((in_flight.losses, in_flight.doubt), (1, true));
     let armed = Move { put: vec![task("capture", T0.plus(TICK))], ..next(&in_flight.instance) };
     assert_eq!(on.apply(armed).await, Written::Committed);
     let row = on.store.tasks(id(1)).await.unwrap().remove(0);
     assert_eq!((row.task.born, row.task.fence, row.attempts), (2, 0, 0));
-    assert_eq!((row.lease, row.doubt, row.due_at), (None, false, T0.plus(TICK)));
+    assert_eq!((row.lease, row.losses, row.doubt, row.due_at), (None, 0, false, T0.plus(TICK)));
     let two = on.load(1).await.unwrap();
     let settle = |claim: &Claimed| Move { consume: Some(claim.task.clone()), ..next(&two) };
     assert_eq!(on.apply(settle(&in_flight)).await, Written::Stale);

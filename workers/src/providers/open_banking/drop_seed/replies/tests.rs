@@ -322,10 +322,10 @@ fn a_body_too_deep_to_read_proves_nothing() {
     }
 }
 
-/// Cuts every recorded body at every byte and breaks every byte, under every status that matters.
+/// Cuts every recorded body at every byte and breaks every byte, under its own status and under others.
 #[test]
 fn no_damage_to_a_body_makes_a_refusal_out_of_a_success_or_a_panic() {
-    let statuses = [200, 201, 400, 401, 404, 422, 429, 500].map(StatusCode::from_u16);
+    let others = [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED];
     let mut seen = BTreeSet::new();
     let mut read = 0_u32;
     for (operation, _) in RECORDED {
@@ -334,7 +334,7 @@ fn no_damage_to_a_body_makes_a_refusal_out_of_a_success_or_a_panic() {
                 continue;
             }
             for body in damaged(&whole.body) {
-                for status in statuses.iter().flatten() {
+                for status in others.iter().chain([&whole.status]) {
                     let reply =
                         HttpReply { status: *status, headers: whole.headers.clone(), body: body.clone() };
                     if operation == "accounts" {
@@ -355,7 +355,7 @@ fn no_damage_to_a_body_makes_a_refusal_out_of_a_success_or_a_panic() {
             }
         }
     }
-    assert!(read > 50_000, "only {read} were read");
+    assert!(read > 20_000, "only {read} were read");
 }
 
 fn damaged(whole: &Bytes) -> Vec<Bytes> {
