@@ -95,6 +95,7 @@ pub fn routes(api: &OpenApi) -> axum::Router<App> {
     };
     axum::Router::new()
         .route("/openapi.json", get(move || async move { page("application/json", json.clone()) }))
+        .route("/", asset("text/html; charset=utf-8", include_str!("docs/home.html")))
         .route("/docs", asset("text/html; charset=utf-8", include_str!("docs/index.html")))
         .route("/docs/docs.js", asset("text/javascript; charset=utf-8", include_str!("docs/docs.js")))
         .route("/docs/docs.css", asset("text/css; charset=utf-8", include_str!("docs/docs.css")))
