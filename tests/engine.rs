@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use workers::engine::{Engine, Started, Told};
-use workers::ports::{AnchoredClock, Ids, SystemIds};
+use workers::ports::{AnchoredClock, Clock, Ids, SystemIds};
 use workers::process::{Drained, Options, assemble};
 use workers::providers::{Context, Provider};
 use workers::store::{Instance, MemoryStore, StartKey, Store, Verdict, open, verify_chain};
@@ -178,6 +178,7 @@ fn terms(replay: bool, auto_start: bool) -> Terms {
         poll_first: short,
         poll_most: Duration::from_millis(200),
         retry_base: short,
+        attempt: Duration::from_secs(1),
         visibility_lag: Duration::from_millis(50),
         agreeing_reads: 3,
         replay: replay.then(|| Duration::from_hours(24)),
@@ -220,8 +221,7 @@ fn order(id: WorkflowId, terms: Terms) -> remittance::Order {
         fee_basis_points: 50,
         deal: Deal { terms, redirect_uri: "http://localhost/".to_owned() },
     };
-    let now = workflows::time::At::parse("2026-02-23T08:00:00Z").expect("a time");
-    remittance::accept(ask, now).expect("lawful")
+    remittance::accept(ask, AnchoredClock::wall().now()).expect("lawful")
 }
 
 async fn start(engine: &Engine, key: &str, terms: Terms) -> Started {

@@ -31,8 +31,10 @@ use crate::config;
 const COME_BACK_AFTER: u32 = 2;
 /// How long a queued payment waits for its payer once the provider is back.
 const USER_DEADLINE: Duration = Duration::from_hours(24);
-/// How many agreeing answers of the bank prove that it knows no such payment.
-const AGREEING_READS: u8 = 2;
+/// How many agreeing answers of the bank, a visibility lag apart, prove that it knows no such payment.
+const AGREEING_READS: u8 = 3;
+/// What an attempt may take beside connecting and reading: a token that has to be fetched first.
+const ATTEMPT_OVERHEAD: Duration = Duration::from_secs(5);
 
 /// The payer's address, when the payer's own device calls: its absence tells the bank that nobody is present.
 pub struct PsuIp(Option<IpAddr>);
@@ -60,6 +62,7 @@ pub fn terms(payments: &config::Payments, neonomics: &config::Neonomics) -> Term
         poll_first: neonomics.poll_first,
         poll_most: neonomics.poll_most,
         retry_base: neonomics.retry_base,
+        attempt: neonomics.connect_timeout + neonomics.read_timeout + ATTEMPT_OVERHEAD,
         visibility_lag: neonomics.visibility_lag,
         agreeing_reads: AGREEING_READS,
         replay: neonomics.replay_window,

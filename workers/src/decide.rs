@@ -12,8 +12,6 @@ pub struct Attempt {
     pub number: u32,
     /// Whether an earlier attempt, a lost one included, may have had its effect.
     pub doubt: bool,
-    /// When the task was first attempted.
-    pub first_at: At,
     /// A number that differs from task to task and attempt to attempt, for jitter.
     pub seed: u64,
 }
@@ -52,8 +50,8 @@ pub fn decide(policy: &Policy, attempt: Attempt, miss: Miss, now: At) -> Decisio
         Miss::Busy => jittered(policy.poll, attempt, Spread::Tenth),
         // An attempt that may have arrived earlier is not forgotten because this one did not.
         Miss::NotSent if !doubt => jittered(policy.unreached, attempt, Spread::Half),
-        Miss::TooMany(wish) => jittered(policy.retry, attempt, Spread::Half).map(|own| wish.unwrap_or(own)),
-        Miss::NotSent | Miss::Unknown if may_repeat(policy, attempt, now) => {
+        Miss::TooMany(wish) => too_many(policy.retry, attempt, wish),
+        Miss::NotSent | Miss::Unknown if may_repeat(policy, now) => {
             jittered(policy.retry, attempt, Spread::Half)
         }
         Miss::NotSent | Miss::Unknown => None,
@@ -64,10 +62,23 @@ pub fn decide(policy: &Policy, attempt: Attempt, miss: Miss, now: At) -> Decisio
     }
 }
 
-/// Whether an attempt may be made at all: always when nothing was sent before, else only where repeating is safe.
+/// The provider's wish wins over our own wait, but for a wish of nothing at all, and one that is longer than we would
+/// ever wait where attempts are counted: then the step is given up and what is not urgent waits elsewhere.
+fn too_many(ladder: Retry, attempt: Attempt, wish: Option<Duration>) -> Option<Duration> {
+    let own = jittered(ladder, attempt, Spread::Half)?;
+    match wish {
+        Some(wish) if ladder.attempts.is_some() && wish > ladder.most => None,
+        Some(wish) => Some(wish.max(ladder.first)),
+        None => Some(own),
+    }
+}
+
+/// Whether an attempt may be made at all: always when nothing can have been sent before, else only where repeating is
+/// safe.
 pub fn may_send(policy: &Policy, attempt: Attempt, now: At) -> bool {
+    let used = matches!(policy.repeat, Repeat::Within { used: true, .. });
     let left = policy.retry.attempts.is_none_or(|most| attempt.number <= most);
-    !attempt.doubt || (left && may_repeat(policy, attempt, now))
+    !(attempt.doubt || used) || (left && may_repeat(policy, now))
 }
 
 /// Whether a claim that was lost leaves it open what its attempt did.
@@ -78,14 +89,11 @@ pub fn loses_certainty(policy: &Policy) -> bool {
     }
 }
 
-fn may_repeat(policy: &Policy, attempt: Attempt, now: At) -> bool {
+fn may_repeat(policy: &Policy, now: At) -> bool {
     match policy.repeat {
         Repeat::Never => false,
         Repeat::Freely => true,
-        Repeat::Within { window, since } => {
-            let first = since.map_or(attempt.first_at, |since| since.min(attempt.first_at));
-            now < first.plus(window)
-        }
+        Repeat::Within { window, since, .. } => now < since.plus(window),
     }
 }
 
@@ -137,7 +145,7 @@ mod tests {
     }
 
     fn attempt(number: u32, doubt: bool) -> Attempt {
-        Attempt { number, doubt, first_at: At::EPOCH, seed: 7 }
+        Attempt { number, doubt, seed: 7 }
     }
 
     fn wait(decision: Decision) -> Duration {
@@ -149,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_unknown_outcome_is_repeated_only_where_that_is_safe() {
-        let window = Repeat::Within { window: 60 * SECOND, since: None };
+        let window = Repeat::Within { window: 60 * SECOND, since: At::EPOCH, used: false };
         let now = At::EPOCH.plus(SECOND);
         let late = At::EPOCH.plus(60 * SECOND);
         let unknown =
@@ -162,9 +170,12 @@ mod tests {
             "the provider has forgotten the key"
         );
         assert_eq!(unknown(window, 4, now), Decision::GiveUp(Cause::Unknown), "the attempts are used up");
-        let old = Repeat::Within { window: 60 * SECOND, since: Some(At::EPOCH) };
-        let born_later = Attempt { first_at: late, ..attempt(1, false) };
-        assert_eq!(decide(&policy(old), born_later, Miss::Unknown, late), Decision::GiveUp(Cause::Unknown));
+        let used = policy(Repeat::Within { window: 60 * SECOND, since: At::EPOCH, used: true });
+        assert!(may_send(&used, attempt(1, false), now));
+        assert!(
+            !may_send(&used, attempt(1, false), late),
+            "a later round's first attempt is a repetition too"
+        );
     }
 
     #[test]
@@ -185,7 +196,7 @@ mod tests {
         );
         assert!(!may_send(&never, attempt(2, true), now), "a lost first attempt may have arrived");
         assert!(may_send(&never, attempt(2, false), now));
-        let window = policy(Repeat::Within { window: 60 * SECOND, since: None });
+        let window = policy(Repeat::Within { window: 60 * SECOND, since: At::EPOCH, used: false });
         assert!(may_send(&window, attempt(2, true), now));
         assert!(!may_send(&window, attempt(5, true), now), "crashes count as attempts");
     }
@@ -193,9 +204,13 @@ mod tests {
     #[test]
     fn the_provider_says_how_long_to_wait() {
         let now = At::EPOCH;
-        let wish = Duration::from_secs(77);
-        let told = decide(&policy(Repeat::Never), attempt(1, false), Miss::TooMany(Some(wish)), now);
-        assert_eq!(told, Decision::Wait { delay: wish, doubt: false });
+        let told = |seconds| {
+            let wish = Some(Duration::from_secs(seconds));
+            decide(&policy(Repeat::Never), attempt(1, false), Miss::TooMany(wish), now)
+        };
+        assert_eq!(told(7), Decision::Wait { delay: 7 * SECOND, doubt: false });
+        assert_eq!(told(0), Decision::Wait { delay: SECOND, doubt: false }, "nothing at all is not a wait");
+        assert_eq!(told(3_600), Decision::GiveUp(Cause::NotSent), "longer than any wait of ours");
         let own = wait(decide(&policy(Repeat::Never), attempt(2, false), Miss::TooMany(None), now));
         assert!((SECOND..=3 * SECOND).contains(&own), "{own:?}");
     }

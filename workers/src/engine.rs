@@ -9,13 +9,11 @@ use workflows::engine::{self, Book, Live, Machine, Outcome, Unreadable};
 use workflows::ids::WorkflowId;
 use workflows::time::At;
 
-use crate::committer::Committer;
+use crate::committer::{Committer, chain};
 use crate::feeder::Hands;
 use crate::hub::{Hub, Watch};
 use crate::ports::{Clock, Ids};
-use crate::store::{
-    Fate, Filter, HistoryRow, InboxKey, Instance, Move, Op, StartKey, Store, Trouble, Written,
-};
+use crate::store::{Fate, Filter, HistoryRow, InboxKey, Instance, Op, StartKey, Store, Trouble, Written};
 use crate::transition::{self, Claim, Hot, Why};
 
 /// How long a waiter trusts that a move would have been heard of in this process.
@@ -39,6 +37,20 @@ pub(crate) struct Parts {
     pub(crate) lease: Duration,
     pub(crate) accepting: AtomicBool,
 }
+
+impl Parts {
+    async fn go_on(&self, hot: Option<Hot>, hand: Option<Hand>) {
+        let (Some(hot), Some(hand), Some(hands)) = (hot, hand, &self.hands) else { return };
+        if let Err(unused) = hands.give(hot, hand)
+            && let Err(trouble) = self.store.release(&[unused], self.clock.now()).await
+        {
+            tracing::warn!(error = %chain(&trouble), "a claim could not be handed back; it lapses by itself");
+        }
+    }
+}
+
+/// The right to perform one task.
+type Hand = tokio::sync::OwnedSemaphorePermit;
 
 /// What a start came to.
 #[derive(Debug)]
@@ -108,32 +120,23 @@ impl Engine {
         actor: &str,
         order: M::Order,
     ) -> Result<Started, Trouble> {
-        let inner = &*self.inner;
         let (scope, name) = (Arc::clone(&key.scope), Arc::clone(&key.key));
         let hand = self.hand();
         let claim = self.claim(hand.is_some());
         let first = engine::begin::<M>(order);
         let (start, hot) =
-            transition::begin(id, owner, key, actor, first, (self.now(), claim)).map_err(unreadable)?;
+            transition::begin(id, owner, key, actor, first, (self.now(), &claim)).map_err(unreadable)?;
         let instance = start.instance.clone();
-        let ours = match inner.committer.commit(Op::Start(Box::new(start))).await {
-            Ok(Written::Committed) => true,
-            Ok(Written::Taken | Written::Stale | Written::Duplicate) => false,
-            Err(Fate::NotCommitted) => return Err(unanswered(Fate::NotCommitted)),
-            // The key says whether it is there, and whether it is ours.
-            Err(Fate::Unknown) => match self.started(&scope, &name).await? {
-                Some(found) => found.id == id,
-                None => return Err(unanswered(Fate::Unknown)),
-            },
-        };
-        if ours {
-            self.go_on(hot, hand);
-            tracing::info!(workflow = %id, kind = M::KIND, "started");
-            return Ok(Started::New(instance));
-        }
-        match self.started(&scope, &name).await? {
-            Some(existing) => Ok(Started::Existing(existing)),
-            None => Err(unanswered(Fate::NotCommitted)),
+        match self.write(Op::Start(Box::new(start)), &instance, hot, hand).await {
+            Ok(Written::Committed) => {
+                tracing::info!(workflow = %id, kind = M::KIND, "started");
+                Ok(Started::New(instance))
+            }
+            Ok(Written::Taken | Written::Stale | Written::Duplicate) => {
+                let existing = self.started(&scope, &name).await?;
+                existing.map(Started::Existing).ok_or_else(|| unanswered(Fate::NotCommitted))
+            }
+            Err(fate) => Err(unanswered(fate)),
         }
     }
 
@@ -162,36 +165,49 @@ impl Engine {
                 Outcome::Ignored => return Ok(Told::Ignored(instance)),
                 Outcome::Moved(moved) => {
                     let cause = (None, heard.clone());
-                    transition::advance(&instance, moved, cause, &why, (now, claim)).map_err(unreadable)?
+                    transition::advance(&instance, moved, cause, &why, (now, &claim)).map_err(unreadable)?
                 }
                 Outcome::Refused { why: sentence, occurrence } => {
                     (transition::stop(&instance, &view, (sentence, occurrence), None, &why, now), None)
                 }
             };
             let after = op.instance.clone();
-            match self.commit_move(op).await? {
-                Written::Committed => {
-                    self.go_on(hot, hand);
-                    return Ok(Told::Moved(after));
-                }
-                Written::Duplicate => return Ok(Told::Duplicate(instance)),
-                // It moved meanwhile: what was said is decided anew.
-                Written::Stale | Written::Taken => {}
+            match self.write(Op::Move(Box::new(op)), &after, hot, hand).await {
+                Ok(Written::Committed) => return Ok(Told::Moved(after)),
+                Ok(Written::Duplicate) => return Ok(Told::Duplicate(instance)),
+                // It moved meanwhile, or nobody knows: what was said is decided anew on what is there.
+                Ok(Written::Stale | Written::Taken) | Err(Fate::Unknown) => {}
+                Err(Fate::NotCommitted) => return Err(unanswered(Fate::NotCommitted)),
             }
         }
     }
 
-    async fn commit_move(&self, op: Move) -> Result<Written, Trouble> {
-        let (id, seq, hash) = (op.instance.id, op.instance.seq, Arc::clone(&op.instance.hash));
-        match self.inner.committer.commit(Op::Move(Box::new(op))).await {
-            Ok(written) => Ok(written),
-            Err(Fate::NotCommitted) => Err(unanswered(Fate::NotCommitted)),
-            Err(Fate::Unknown) => {
-                let rows = self.inner.store.history(id, seq - 1, 1).await?;
-                let landed = rows.first().is_some_and(|row| row.hash == hash);
-                Ok(if landed { Written::Committed } else { Written::Stale })
+    /// Commits an operation and goes on with the task that it bore. A caller who hangs up in between takes neither
+    /// with them: a task that is born claimed has to be performed. A commit without an answer is looked for by its
+    /// place in the chain.
+    async fn write(
+        &self,
+        op: Op,
+        after: &Instance,
+        hot: Option<Hot>,
+        hand: Option<Hand>,
+    ) -> Result<Written, Fate> {
+        let inner = Arc::clone(&self.inner);
+        let (id, seq, hash) = (after.id, after.seq, Arc::clone(&after.hash));
+        let written = tokio::spawn(async move {
+            let mut written = inner.committer.commit(op).await;
+            if matches!(written, Err(Fate::Unknown)) {
+                let rows = inner.store.history(id, seq - 1, 1).await.map_err(|_| Fate::Unknown)?;
+                if rows.first().is_some_and(|row| row.hash == hash) {
+                    written = Ok(Written::Committed);
+                }
             }
-        }
+            if matches!(written, Ok(Written::Committed)) {
+                inner.go_on(hot, hand).await;
+            }
+            written
+        });
+        written.await.unwrap_or(Err(Fate::Unknown))
     }
 
     /// An instance.
@@ -262,21 +278,16 @@ impl Engine {
         self.inner.store.ping().await
     }
 
-    fn hand(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    fn hand(&self) -> Option<Hand> {
         if !self.accepting() {
             return None;
         }
         self.inner.hands.as_ref().and_then(Hands::take)
     }
 
-    fn claim(&self, hand: bool) -> Claim {
-        hand.then_some(self.inner.lease)
-    }
-
-    fn go_on(&self, hot: Option<Hot>, hand: Option<tokio::sync::OwnedSemaphorePermit>) {
-        if let (Some(hot), Some(hand), Some(hands)) = (hot, hand, &self.inner.hands) {
-            hands.give(hot, hand);
-        }
+    fn claim(&self, hand: bool) -> Claim<'_> {
+        let lanes = self.inner.hands.as_ref().filter(|_| hand).map(|hands| &hands.lanes);
+        Claim { lanes, lease: self.inner.lease }
     }
 
     fn open(&self, instance: &Instance) -> Result<Arc<dyn Live>, Trouble> {

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use workflows::engine::{Lane, Live};
 use workflows::time::At;
 
 use crate::committer::chain;
-use crate::store::{Claimed, NodeId, Store, Trouble};
+use crate::lanes::{Lanes, Place};
+use crate::store::{Claimed, NodeId, Store, TaskRef, Trouble};
 use crate::transition::Hot;
 use crate::wake::Wake;
 
@@ -27,6 +28,7 @@ pub(crate) struct Job {
     pub(crate) claimed: Claimed,
     pub(crate) live: Option<Arc<dyn Live>>,
     pub(crate) lapses_at: At,
+    pub(crate) place: Place,
     pub(crate) hand: OwnedSemaphorePermit,
 }
 
@@ -34,6 +36,7 @@ pub(crate) struct Job {
 #[derive(Clone)]
 pub(crate) struct Hands {
     pub(crate) free: Arc<Semaphore>,
+    pub(crate) lanes: Arc<Lanes>,
     pub(crate) jobs: mpsc::UnboundedSender<Job>,
 }
 
@@ -43,11 +46,12 @@ impl Hands {
         Arc::clone(&self.free).try_acquire_owned().ok()
     }
 
-    /// Gives a task that was born claimed to the hand that was taken for it.
-    pub(crate) fn give(&self, hot: Hot, hand: OwnedSemaphorePermit) {
-        let Hot { claimed, live, lapses_at } = hot;
-        // Nobody performs any more: the claim lapses, or is handed back by whoever drains.
-        let _ = self.jobs.send(Job { claimed, live: Some(live), lapses_at, hand });
+    /// Gives a task that was born claimed to the hand that was taken for it. Answers the claim when nobody performs any
+    /// more.
+    pub(crate) fn give(&self, hot: Hot, hand: OwnedSemaphorePermit) -> Result<(), TaskRef> {
+        let Hot { claimed, live, lapses_at, place } = hot;
+        let job = Job { claimed, live: Some(live), lapses_at, place, hand };
+        self.jobs.send(job).map_err(|unsent| unsent.0.claimed.task)
     }
 }
 
@@ -61,9 +65,9 @@ pub(crate) struct Feeder {
 }
 
 impl Feeder {
-    /// Feeds until dropped.
-    pub(crate) async fn run(self) {
-        loop {
+    /// Feeds until the end begins. A claim is never cut off in the middle.
+    pub(crate) async fn run(self, mut ending: watch::Receiver<bool>) {
+        while !*ending.borrow() {
             let next = match self.feed().await {
                 Ok(next) => next,
                 Err(trouble) => {
@@ -71,7 +75,10 @@ impl Feeder {
                     self.now().plus(TROUBLE)
                 }
             };
-            self.rest(next).await;
+            tokio::select! {
+                () = self.rest(next) => {}
+                _ = ending.wait_for(|ending| *ending) => {}
+            }
         }
     }
 
@@ -92,16 +99,35 @@ impl Feeder {
         }
         // Hands first: a claim that had to wait for one could lapse before it is begun.
         let mut hands = self.free_hands();
-        // Every lane gets the same share of them: one slow bank must not stop the others.
-        let room = (hands.len() / due.len()).max(1);
-        let wanted: Vec<(Lane, usize)> = due.into_iter().take(hands.len()).map(|lane| (lane, room)).collect();
+        // Every lane gets the same share of them, and no more than its own limit.
+        let share = (hands.len() / due.len()).max(1);
+        let wanted: Vec<(Lane, usize)> = due
+            .into_iter()
+            .map(|lane| (self.hands.lanes.room(&lane).min(share), lane))
+            .filter(|(room, _)| *room > 0)
+            .map(|(room, lane)| (lane, room))
+            .take(hands.len())
+            .collect();
+        if wanted.is_empty() {
+            // Every lane that has due work is full; the first place that is free again says so.
+            return Ok(now.plus(QUIET));
+        }
         let claimed = self.store.claim(&wanted, &self.node, now, self.lease).await?;
         let next = if claimed.is_empty() { now.plus(CONTENDED) } else { now };
-        let lapses_at = now.plus(self.lease);
+        let (lapses_at, mut unused) = (now.plus(self.lease), vec![]);
         for claimed in claimed {
-            let Some(hand) = hands.pop() else { break };
-            // Nobody performs any more: the claim lapses.
-            let _ = self.hands.jobs.send(Job { claimed, live: None, lapses_at, hand });
+            // A start may have taken the last place meanwhile.
+            let place = self.hands.lanes.enter(&claimed.lane);
+            match (place, hands.pop()) {
+                (Some(place), Some(hand)) => {
+                    let job = Job { claimed, live: None, lapses_at, place, hand };
+                    unused.extend(self.hands.jobs.send(job).err().map(|unsent| unsent.0.claimed.task));
+                }
+                _ => unused.push(claimed.task),
+            }
+        }
+        if !unused.is_empty() {
+            self.store.release(&unused, now).await?;
         }
         Ok(next)
     }

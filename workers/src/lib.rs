@@ -11,6 +11,7 @@ pub mod engine;
 mod feeder;
 mod held;
 mod hub;
+mod lanes;
 pub mod ports;
 pub mod process;
 pub mod providers;

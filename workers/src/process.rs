@@ -15,6 +15,7 @@ use crate::engine::{Engine, Parts};
 use crate::feeder::{Feeder, Hands, Job};
 use crate::held::Held;
 use crate::hub::Hub;
+use crate::lanes::Lanes;
 use crate::ports::Ids;
 use crate::providers::Provider;
 use crate::store::{NodeId, Store, TaskRef};
@@ -44,8 +45,11 @@ pub fn assemble(
     let (hub, wake) = (Arc::new(Hub::default()), Arc::new(Wake::new()));
     let committer = Committer::start(Arc::clone(&store), node.clone(), Arc::clone(&hub), Arc::clone(&wake));
     let (jobs, inbox) = mpsc::unbounded_channel();
-    let hands = (options.steps_in_flight > 0)
-        .then(|| Hands { free: Arc::new(Semaphore::new(options.steps_in_flight)), jobs });
+    let hands = (options.steps_in_flight > 0).then(|| Hands {
+        free: Arc::new(Semaphore::new(options.steps_in_flight)),
+        lanes: Arc::new(Lanes::new(options.steps_in_flight, Arc::clone(&wake))),
+        jobs,
+    });
     let engine = Engine::new(Parts {
         store: Arc::clone(&store),
         book: book.clone(),
@@ -67,6 +71,8 @@ pub fn assemble(
             clock: store.clock(),
             ids,
             held: Arc::clone(&held),
+            node: node.clone(),
+            lanes: Arc::clone(&hands.lanes),
             lease: options.lease,
         };
         let feeder = Feeder { store: Arc::clone(&store), node, hands, wake, lease: options.lease };
@@ -100,15 +106,10 @@ impl Work {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Drained {
         let Work { engine, store, worker, held, feeder, inbox, options } = self;
         // Claims are prolonged until the last step is done, the feeder stops as soon as the end begins.
-        let (ending, mut begins) = watch::channel(false);
+        let (ending, begins) = watch::channel(false);
         let mut background = JoinSet::new();
         background.spawn(prolong(Arc::clone(&store), Arc::clone(&held), options.lease));
-        background.spawn(async move {
-            tokio::select! {
-                () = feeder.run() => {}
-                _ = begins.wait_for(|ending| *ending) => {}
-            }
-        });
+        let feeding = tokio::spawn(feeder.run(begins));
         let shutdown = async move {
             shutdown.await;
             engine.stop_accepting();
@@ -116,6 +117,10 @@ impl Work {
             let _ = ending.send(true);
         };
         let left = apalis::run(worker, inbox, options.steps_in_flight, shutdown, options.grace).await;
+        // It ends by itself now, handing back what it claimed in the last moment.
+        if let Err(error) = feeding.await {
+            tracing::error!(%error, "the feeder ended badly");
+        }
         let unused: Vec<TaskRef> = left.into_iter().map(|job| job.claimed.task).collect();
         if let Err(trouble) = store.release(&unused, store.clock().now()).await {
             tracing::warn!(error = %chain(&trouble), "claims could not be handed back; they lapse by themselves");

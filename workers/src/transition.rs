@@ -7,6 +7,7 @@ use workflows::engine::{Effect, Lane, Live, Message, Moved, TaskName, Unreadable
 use workflows::ids::WorkflowId;
 use workflows::time::At;
 
+use crate::lanes::{Lanes, Place};
 use crate::store::{Claimed, Drop, HistoryRow, InboxKey, Instance, Move, NewTask, Start, StartKey, TaskRef};
 
 /// A claimed task with its instance decoded, so that it is performed without another look at the store.
@@ -15,6 +16,8 @@ pub(crate) struct Hot {
     pub(crate) live: Arc<dyn Live>,
     /// When the claim lapses unless it is prolonged.
     pub(crate) lapses_at: At,
+    /// Its place in its lane.
+    pub(crate) place: Place,
 }
 
 /// What caused a transition, for the history.
@@ -32,8 +35,13 @@ impl<'a> Why<'a> {
     }
 }
 
-/// How long a task that is born claimed is held; `None` = nobody here performs tasks.
-pub(crate) type Claim = Option<Duration>;
+/// Whether a task may be born claimed: whoever decided has a hand for it, and its lane has room.
+pub(crate) struct Claim<'a> {
+    /// The lanes of this process; `None` = no hand.
+    pub(crate) lanes: Option<&'a Arc<Lanes>>,
+    /// How long it is held.
+    pub(crate) lease: Duration,
+}
 
 /// A new instance, and the task to perform at once if there is one.
 pub(crate) fn begin(
@@ -42,7 +50,7 @@ pub(crate) fn begin(
     key: StartKey,
     actor: &str,
     (live, effects): (Arc<dyn Live>, Vec<Effect<TaskName, TaskName>>),
-    (now, claim): (At, Claim),
+    (now, claim): (At, &Claim<'_>),
 ) -> Result<(Start, Option<Hot>), Unreadable> {
     let view = live.view();
     let row = HistoryRow {
@@ -77,7 +85,7 @@ pub(crate) fn begin(
         completed_at: view.status.is_final().then_some(now),
     };
     let follow = Follow::of(&live, effects, now, claim)?;
-    let hot = follow.hot.map(|task| born_claimed(task, &instance, live, now));
+    let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (live, place), now));
     Ok((Start { instance, history: row, put: follow.put, tell: follow.tell }, hot))
 }
 
@@ -87,7 +95,7 @@ pub(crate) fn advance(
     moved: Moved,
     (consume, heard): (Option<TaskRef>, Option<InboxKey>),
     why: &Why<'_>,
-    (now, claim): (At, Claim),
+    (now, claim): (At, &Claim<'_>),
 ) -> Result<(Move, Option<Hot>), Unreadable> {
     let Moved { next, effects, occurrence } = moved;
     let view = next.view();
@@ -98,7 +106,7 @@ pub(crate) fn advance(
         state: next.state_doc().into(),
         status: view.status,
         phase: Arc::clone(&after.phase),
-        attention: view.attention.map(Into::into),
+        attention: alarm(instance).or_else(|| view.attention.map(Into::into)),
         seq: after.seq,
         hash: Arc::clone(&after.hash),
         updated_at: now,
@@ -107,8 +115,16 @@ pub(crate) fn advance(
     };
     let follow = Follow::of(&next, effects, now, claim)?;
     let drop = if ended { Drop::All } else { Drop::Named(follow.drop) };
-    let hot = follow.hot.map(|task| born_claimed(task, &instance, next, now));
+    let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (next, place), now));
     Ok((Move { instance, consume, heard, history: after, drop, put: follow.put, tell: follow.tell }, hot))
+}
+
+/// How the alarm of a stopped instance begins.
+const STOPPED: &str = "stopped: ";
+
+/// The alarm of an instance that was stopped. What happens to it afterwards does not take it back.
+fn alarm(instance: &Instance) -> Option<Arc<str>> {
+    instance.attention.clone().filter(|attention| attention.starts_with(STOPPED))
 }
 
 /// The instance stops where it is and asks for an operator: the machine says that this cannot happen.
@@ -122,7 +138,7 @@ pub(crate) fn stop(
 ) -> Move {
     let after = following(instance, view, why, occurrence.into(), now);
     let instance = Instance {
-        attention: Some(sentence.into()),
+        attention: Some(format!("{STOPPED}{sentence}").into()),
         seq: after.seq,
         hash: Arc::clone(&after.hash),
         updated_at: now,
@@ -155,7 +171,7 @@ struct Follow {
     put: Vec<NewTask>,
     drop: Vec<TaskName>,
     tell: Vec<Message>,
-    hot: Option<NewTask>,
+    hot: Option<(NewTask, Place)>,
 }
 
 impl Follow {
@@ -163,7 +179,7 @@ impl Follow {
         live: &Arc<dyn Live>,
         effects: Vec<Effect<TaskName, TaskName>>,
         now: At,
-        claim: Claim,
+        claim: &Claim<'_>,
     ) -> Result<Follow, Unreadable> {
         let mut follow = Follow { put: vec![], drop: vec![], tell: vec![], hot: None };
         for effect in effects {
@@ -171,15 +187,15 @@ impl Follow {
                 Effect::Run(name) => {
                     let lane = live.policy(&name)?.lane;
                     // One task of an instance is performed at once by whoever decided; others find their own hands.
-                    let held = claim.filter(|_| follow.hot.is_none());
-                    let task = NewTask {
-                        name,
-                        lane,
-                        due_at: held.map_or(now, |lease| now.plus(lease)),
-                        claimed: held.is_some(),
+                    let place = match follow.hot {
+                        None => claim.lanes.and_then(|lanes| lanes.enter(&lane)),
+                        Some(_) => None,
                     };
-                    if task.claimed {
-                        follow.hot = Some(task.clone());
+                    let claimed = place.is_some();
+                    let due_at = if claimed { now.plus(claim.lease) } else { now };
+                    let task = NewTask { name, lane, due_at, claimed };
+                    if let Some(place) = place {
+                        follow.hot = Some((task.clone(), place));
                     }
                     follow.put.push(task);
                 }
@@ -199,7 +215,7 @@ impl Follow {
     }
 }
 
-fn born_claimed(task: NewTask, instance: &Instance, live: Arc<dyn Live>, now: At) -> Hot {
+fn born_claimed(task: NewTask, instance: &Instance, (live, place): (Arc<dyn Live>, Place), now: At) -> Hot {
     let claimed = Claimed {
         task: TaskRef { instance: instance.id, name: task.name, born: instance.seq, fence: 1 },
         lane: task.lane,
@@ -209,5 +225,5 @@ fn born_claimed(task: NewTask, instance: &Instance, live: Arc<dyn Live>, now: At
         first_at: now,
         instance: instance.clone(),
     };
-    Hot { claimed, live, lapses_at: task.due_at }
+    Hot { claimed, live, lapses_at: task.due_at, place }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use workflows::engine::{
-    Book, Cause, Class, Finding, Heard, Live, Moved, Outcome, Policy, TaskName, Unreadable,
+    Book, Cause, Class, Finding, Heard, Live, Moved, Outcome, Policy, Stake, TaskName, Unreadable,
 };
 use workflows::time::At;
 
@@ -17,10 +17,11 @@ use crate::committer::{Committer, chain};
 use crate::decide::{Attempt, Decision, Miss, decide, loses_certainty, may_send};
 use crate::feeder::Job;
 use crate::held::Held;
+use crate::lanes::Lanes;
 use crate::ports::{Clock, Ids};
 use crate::providers::{Context, Provider};
-use crate::store::{Claimed, Fate, Instance, Op, PutBack, Store, TaskRef, Written};
-use crate::transition::{Hot, Why, advance, stop};
+use crate::store::{Claimed, Fate, Instance, NodeId, Op, PutBack, Store, TaskRef, TaskRow, Written};
+use crate::transition::{Claim, Hot, Why, advance, stop};
 
 /// How long a task waits whose documents this process cannot read: another process may be newer.
 const UNREADABLE: Duration = Duration::from_mins(1);
@@ -36,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) held: Arc<Held>,
+    pub(crate) node: NodeId,
+    pub(crate) lanes: Arc<Lanes>,
     pub(crate) lease: Duration,
 }
 
@@ -43,25 +46,16 @@ impl Worker {
     /// Performs a claimed task, and those that it bears, until nothing is due at once.
     pub(crate) async fn run(&self, job: Job) {
         // The hand is free again when this ends, however it ends.
-        let Job { claimed, live, lapses_at, hand: _hand } = job;
-        let mut next = match live {
-            Some(live) => Some(Hot { claimed, live, lapses_at }),
-            None => self.open(claimed, lapses_at).await,
+        let Job { claimed, live, lapses_at, place, hand: _hand } = job;
+        let live = match live.map_or_else(|| self.decode(&claimed.instance), Ok) {
+            Ok(live) => live,
+            Err(unreadable) => return self.put_aside(&claimed, &unreadable).await,
         };
+        let mut next = Some(Hot { claimed, live, lapses_at, place });
         while let Some(hot) = next {
             let holding = self.held.hold(hot.claimed.task.clone(), hot.lapses_at);
             next = self.perform(hot).await;
             drop(holding);
-        }
-    }
-
-    async fn open(&self, claimed: Claimed, lapses_at: At) -> Option<Hot> {
-        match self.decode(&claimed.instance) {
-            Ok(live) => Some(Hot { claimed, live, lapses_at }),
-            Err(unreadable) => {
-                self.put_aside(&claimed, &unreadable).await;
-                None
-            }
         }
     }
 
@@ -79,6 +73,7 @@ impl Worker {
             if hot.claimed.task.name.is_timer() { Ok(Brought::Fired) } else { self.ask(&hot, began).await };
         let brought = match done {
             Ok(brought) => brought,
+            // Nothing was sent.
             Err(unreadable) => {
                 self.put_aside(&hot.claimed, &unreadable).await;
                 return None;
@@ -93,8 +88,18 @@ impl Worker {
     async fn ask(&self, hot: &Hot, now: At) -> Result<Brought, Unreadable> {
         let claimed = &hot.claimed;
         let policy = hot.live.policy(&claimed.task.name)?;
-        if !may_send(&policy, attempt(claimed, &policy), now) {
-            return Ok(Brought::GaveUp(Cause::Unknown));
+        let attempt = attempt(claimed, &policy);
+        if !may_send(&policy, attempt, now) {
+            // A claim was lost just now: its process may have stood still, with the attempt yet to leave.
+            let fresh_loss = claimed.losses > 0 && !claimed.doubt;
+            return Ok(if fresh_loss {
+                Brought::Lapsed(policy.timeout)
+            } else {
+                Brought::GaveUp(Cause::Unknown)
+            });
+        }
+        if !attempt.doubt && !hot.live.wanted(&claimed.task.name)? {
+            return Ok(Brought::GaveUp(Cause::NotSent));
         }
         let call = hot.live.call(&claimed.task.name)?;
         // The fence, as near to the wire as it gets: a claim that lapsed while this process stood still is not ours.
@@ -116,12 +121,9 @@ impl Worker {
         let mut wait = COMMIT_AGAIN;
         loop {
             let settlement = match self.decide(&hot, &brought, latency) {
-                Ok(Some(settlement)) => settlement,
-                Ok(None) => return None,
-                Err(unreadable) => {
-                    self.put_aside(&hot.claimed, &unreadable).await;
-                    return None;
-                }
+                Ok(settlement) => settlement?,
+                // The attempt was made: the claim lapses, and whoever takes it up knows that it may have arrived.
+                Err(unreadable) => return give_up_reading(&hot.claimed, &unreadable),
             };
             let Settlement { op, next } = settlement;
             let hash = hash_of(&op);
@@ -134,34 +136,66 @@ impl Worker {
                 Err(Fate::Unknown) if self.landed(&hot.claimed.instance, hash.as_deref()).await => {
                     return next;
                 }
-                Err(Fate::Unknown | Fate::NotCommitted) => {
-                    // While the claim lasts, the finding is worth keeping.
-                    sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(1));
-                }
+                Err(Fate::Unknown | Fate::NotCommitted) => {}
             }
-            hot = self.again(hot).await?;
+            // While the claim lasts, the finding is worth keeping.
+            hot = self.again(hot, &brought).await?;
+            sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(1));
         }
     }
 
     /// The same claim over the instance as it stands by now; nothing when the claim is gone.
-    async fn again(&self, hot: Hot) -> Option<Hot> {
-        let Hot { mut claimed, lapses_at, .. } = hot;
-        let id = claimed.task.instance;
+    async fn again(&self, mut hot: Hot, brought: &Brought) -> Option<Hot> {
+        let id = hot.claimed.task.instance;
+        let ours = |row: &TaskRow| row.task == hot.claimed.task && row.lease.as_ref() == Some(&self.node);
         loop {
             let read = async { Ok((self.store.tasks(id).await?, self.store.load(id).await?)) };
             match read.await {
-                Ok((tasks, Some(instance))) if tasks.iter().any(|row| row.task == claimed.task) => {
-                    claimed.instance = instance;
-                    return self.open(claimed, lapses_at).await;
+                Ok((tasks, Some(instance))) if tasks.iter().any(ours) => {
+                    match self.decode(&instance) {
+                        Ok(live) => hot.live = live,
+                        Err(unreadable) => return give_up_reading(&hot.claimed, &unreadable),
+                    }
+                    hot.claimed.instance = instance;
+                    return Some(hot);
                 }
-                Ok(_) => return lost(&claimed.task),
+                Ok((_, Some(instance))) => {
+                    self.overhear(&hot, brought, &instance).await;
+                    return lost(&hot.claimed.task);
+                }
+                Ok((_, None)) => return lost(&hot.claimed.task),
                 Err(trouble) => log_trouble(&trouble),
             }
-            if !self.held.is_ours(&claimed.task, self.clock.now()) {
-                return lost(&claimed.task);
+            if !self.held.is_ours(&hot.claimed.task, self.clock.now()) {
+                return lost(&hot.claimed.task);
             }
             sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// The claim is gone, and yet the provider gave a definite answer: whoever stands in doubt should hear it.
+    async fn overhear(&self, hot: &Hot, brought: &Brought, instance: &Instance) {
+        let Brought::Found(finding @ Finding::Done(_)) = brought else { return };
+        let name = &hot.claimed.task.name;
+        let now = self.clock.now();
+        let heard = self.decode(instance).and_then(|live| live.overhear(name, finding, now));
+        let moved = match heard {
+            Ok(Heard::News(Outcome::Moved(moved))) => moved,
+            Ok(_) => return,
+            Err(unreadable) => return log_unreadable(&hot.claimed, &unreadable),
+        };
+        let why = Why {
+            actor: "worker",
+            step: name.as_str(),
+            attempt: hot.claimed.attempts,
+            latency: Duration::ZERO,
+        };
+        let claim = Claim { lanes: None, lease: self.lease };
+        match advance(instance, moved, (None, None), &why, (now, &claim)) {
+            // When it is stale the instance has moved on by itself, and asks the provider by itself.
+            Ok((op, _)) => drop(self.committer.commit(Op::Move(Box::new(op))).await),
+            Err(unreadable) => log_unreadable(&hot.claimed, &unreadable),
         }
     }
 
@@ -189,8 +223,22 @@ impl Worker {
             Brought::GaveUp(cause) => {
                 return self.store_outcome(hot, live.gave_up(name, *cause, now)?, "worker", latency, now);
             }
-            Brought::Found(finding) => match definite(finding) {
+            Brought::Lapsed(rest) => {
+                let back = PutBack {
+                    task: claimed.task.clone(),
+                    due_at: now.plus(*rest),
+                    doubt: true,
+                    finding: "lost",
+                };
+                return Ok(Some(Settlement { op: Op::PutBack(back), next: None }));
+            }
+            Brought::Found(finding) => match no_news(finding) {
                 Some(miss) => miss,
+                // What a repetition is refused for says nothing about the attempt before it.
+                None if matches!(finding, Finding::Refused(_)) && self.doubtful(hot)? => {
+                    let outcome = live.gave_up(name, Cause::Unknown, now)?;
+                    return self.store_outcome(hot, outcome, "worker", latency, now);
+                }
                 None => match live.hear(name, finding, now)? {
                     Heard::News(outcome) => return self.store_outcome(hot, outcome, "worker", latency, now),
                     Heard::Busy => Miss::Busy,
@@ -214,6 +262,12 @@ impl Worker {
                 Ok(Some(Settlement { op: Op::PutBack(back), next: None }))
             }
         }
+    }
+
+    /// Whether an earlier attempt of a step with an effect may have had it.
+    fn doubtful(&self, hot: &Hot) -> Result<bool, Unreadable> {
+        let policy = hot.live.policy(&hot.claimed.task.name)?;
+        Ok(matches!(policy.stake, Stake::Owes(_)) && attempt(&hot.claimed, &policy).doubt)
     }
 
     fn store_outcome(
@@ -248,20 +302,18 @@ impl Worker {
         why: &Why<'_>,
         now: At,
     ) -> Result<Settlement, Unreadable> {
-        let (op, next) = advance(&claimed.instance, moved, (consume, None), why, (now, Some(self.lease)))?;
+        let claim = Claim { lanes: Some(&self.lanes), lease: self.lease };
+        let (op, next) = advance(&claimed.instance, moved, (consume, None), why, (now, &claim))?;
         Ok(Settlement { op: Op::Move(Box::new(op)), next })
     }
 
-    /// A task that this process cannot perform: nothing is lost, somebody has to look.
+    /// A task that this process cannot begin: nothing is lost, somebody has to look.
     async fn put_aside(&self, claimed: &Claimed, unreadable: &Unreadable) {
-        tracing::error!(
-            workflow = %claimed.task.instance, step = %claimed.task.name, error = %chain(unreadable),
-            "put aside"
-        );
+        log_unreadable(claimed, unreadable);
         let back = PutBack {
             task: claimed.task.clone(),
             due_at: self.clock.now().plus(UNREADABLE),
-            doubt: claimed.doubt,
+            doubt: claimed.doubt || claimed.losses > 0,
             finding: "unreadable",
         };
         // When this fails too, the claim lapses and the task comes back by itself.
@@ -275,6 +327,8 @@ enum Brought {
     Found(Finding),
     Fired,
     GaveUp(Cause),
+    /// Another process' claim lapsed; its attempt may leave for so long.
+    Lapsed(Duration),
     Lost,
 }
 
@@ -285,7 +339,7 @@ struct Settlement {
 }
 
 /// The kinds of finding that are the policy's business and not the machine's.
-fn definite(finding: &Finding) -> Option<Miss> {
+fn no_news(finding: &Finding) -> Option<Miss> {
     match finding {
         Finding::NotSent(_) => Some(Miss::NotSent),
         Finding::Unknown(_) => Some(Miss::Unknown),
@@ -312,7 +366,6 @@ fn attempt(claimed: &Claimed, policy: &Policy) -> Attempt {
     Attempt {
         number: claimed.attempts,
         doubt: claimed.doubt || (claimed.losses > 0 && loses_certainty(policy)),
-        first_at: claimed.first_at,
         seed,
     }
 }
@@ -338,6 +391,17 @@ fn lost<T>(task: &TaskRef) -> Option<T> {
     None
 }
 
+fn give_up_reading<T>(claimed: &Claimed, unreadable: &Unreadable) -> Option<T> {
+    log_unreadable(claimed, unreadable);
+    None
+}
+
+fn log_unreadable(claimed: &Claimed, unreadable: &Unreadable) {
+    tracing::error!(
+        workflow = %claimed.task.instance, step = %claimed.task.name, error = %chain(unreadable), "unreadable"
+    );
+}
+
 fn log_trouble(trouble: &crate::store::Trouble) {
     tracing::error!(error = %chain(trouble), "the store does not answer");
 }
@@ -348,7 +412,7 @@ fn log(hot: &Hot, brought: &Brought, next: Option<&Hot>, latency: Duration) {
         Brought::Found(finding) => finding.word(),
         Brought::Fired => "fired",
         Brought::GaveUp(_) => "gave_up",
-        Brought::Lost => "lost",
+        Brought::Lapsed(_) | Brought::Lost => "lost",
     };
     let next: Option<&TaskName> = next.map(|next| &next.claimed.task.name);
     tracing::info!(

@@ -269,7 +269,6 @@ impl Tables {
         // Somebody held it and let the claim lapse: what they did is not known.
         if task.row.lease.replace(node.clone()).is_some() {
             task.row.losses += 1;
-            task.row.doubt = true;
         }
         task.row.due_at = until;
         task.row.attempts += 1;

@@ -288,9 +288,9 @@ pub struct Claimed {
     pub lane: Lane,
     /// Attempts so far, this one included.
     pub attempts: u32,
-    /// Earlier claims that lapsed: what they did is not known.
+    /// Earlier claims that lapsed: what they did, or may still do, is not known.
     pub losses: u32,
-    /// Whether an earlier attempt may have had its effect.
+    /// Whether somebody put it back in doubt: an earlier attempt may have had its effect, and none is on its way.
     pub doubt: bool,
     /// When it was first claimed.
     pub first_at: At,

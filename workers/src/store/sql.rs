@@ -272,7 +272,6 @@ pub(super) async fn claim<T: Transaction>(
                  order by due_at limit $3{ for update skip locked}) \
                  update tasks set due_at = $4, lease = $5, fence = fence + 1, attempts = attempts + 1, \
                  losses = case when lease is null then losses else losses + 1 end, \
-                 doubt = case when lease is null then doubt else 1 end, \
                  first_at = coalesce(first_at, $2) \
                  from due where tasks.instance = due.instance and tasks.name = due.name \
                  returning tasks.instance, tasks.name, tasks.born, tasks.fence, tasks.lane, \

@@ -54,13 +54,14 @@ pub enum Unreadable {
         known: i64,
     },
     /// Not the document it should be.
-    #[error("the {what} does not parse")]
+    #[error("the {what} does not parse: {fault:?} at column {column}")]
     Malformed {
         /// Which document.
         what: &'static str,
-        /// Why; carries no values.
-        #[source]
-        source: serde_json::Error,
+        /// What kind of fault; the parser's own words would repeat the document.
+        fault: serde_json::error::Category,
+        /// Where in its only line.
+        column: usize,
     },
     /// A task that the machine has no step or timer for.
     #[error("no step or timer is named {0}")]
@@ -95,6 +96,12 @@ pub trait Live: Send + Sync {
     fn gave_up(&self, step: &TaskName, cause: Cause, now: At) -> Result<Outcome, Unreadable>;
     /// A step brought a definite finding.
     fn hear(&self, step: &TaskName, finding: &Finding, now: At) -> Result<Heard, Unreadable>;
+    /// A definite finding came after its claim was lost.
+    fn overhear(&self, step: &TaskName, finding: &Finding, now: At) -> Result<Heard, Unreadable>;
+    /// Whether a step that was not begun is still wanted.
+    fn wanted(&self, step: &TaskName) -> Result<bool, Unreadable>;
+    /// The state after something that the history recorded, without its effects.
+    fn replayed(&self, occurrence: &str, at: At) -> Result<Option<Arc<dyn Live>>, Unreadable>;
     /// The question that a step asks.
     fn call(&self, step: &TaskName) -> Result<Call, Unreadable>;
     /// How a step is performed.
@@ -162,7 +169,7 @@ pub fn begin<M: Machine>(order: M::Order) -> (Arc<dyn Live>, Vec<Effect<TaskName
 }
 
 fn malformed(what: &'static str) -> impl Fn(serde_json::Error) -> Unreadable {
-    move |source| Unreadable::Malformed { what, source }
+    move |error| Unreadable::Malformed { what, fault: error.classify(), column: error.column() }
 }
 
 struct Running<M: Machine> {
@@ -171,6 +178,14 @@ struct Running<M: Machine> {
 }
 
 impl<M: Machine> Running<M> {
+    fn heard(&self, answer: Answer<M::Event>, now: At) -> Heard {
+        match answer {
+            Answer::Event(event) => Heard::News(self.apply(&On::Said(event), now)),
+            Answer::Busy => Heard::Busy,
+            Answer::Unclear => Heard::Unclear,
+        }
+    }
+
     fn apply(&self, on: &OnOf<M>, now: At) -> Outcome {
         match M::on(&self.order, &self.state, on.clone(), now) {
             Next::Go { state, effects } => Outcome::Moved(Moved {
@@ -220,10 +235,24 @@ impl<M: Machine> Live for Running<M> {
     }
 
     fn hear(&self, step: &TaskName, finding: &Finding, now: At) -> Result<Heard, Unreadable> {
-        Ok(match M::hear(&self.order, &self.state, step_of::<M>(step)?, finding) {
-            Answer::Event(event) => Heard::News(self.apply(&On::Said(event), now)),
-            Answer::Busy => Heard::Busy,
-            Answer::Unclear => Heard::Unclear,
+        let answer = M::hear(&self.order, &self.state, step_of::<M>(step)?, finding);
+        Ok(self.heard(answer, now))
+    }
+
+    fn overhear(&self, step: &TaskName, finding: &Finding, now: At) -> Result<Heard, Unreadable> {
+        let answer = M::overhear(&self.order, &self.state, step_of::<M>(step)?, finding);
+        Ok(self.heard(answer, now))
+    }
+
+    fn wanted(&self, step: &TaskName) -> Result<bool, Unreadable> {
+        Ok(M::wanted(&self.order, &self.state, step_of::<M>(step)?))
+    }
+
+    fn replayed(&self, occurrence: &str, at: At) -> Result<Option<Arc<dyn Live>>, Unreadable> {
+        let on: OnOf<M> = serde_json::from_str(occurrence).map_err(malformed("occurrence"))?;
+        Ok(match self.apply(&on, at) {
+            Outcome::Moved(moved) => Some(moved.next),
+            Outcome::Ignored | Outcome::Refused { .. } => None,
         })
     }
 

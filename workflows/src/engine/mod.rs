@@ -128,6 +128,16 @@ pub trait Machine: Sized + Send + Sync + 'static {
         finding: &Finding,
     ) -> Answer<Self::Event>;
 
+    /// Reads a definite finding whose claim was lost before it could be settled: somebody else has taken the step over.
+    fn overhear(_: &Self::Order, _: &Self::State, _: Self::Step, _: &Finding) -> Answer<Self::Event> {
+        Answer::Busy
+    }
+
+    /// Whether a step that has not been begun is still wanted. One that is not is given up as never sent.
+    fn wanted(_: &Self::Order, _: &Self::State, _: Self::Step) -> bool {
+        true
+    }
+
     /// How a step is performed: lane, time-out, what may be repeated, what is at stake.
     fn policy(order: &Self::Order, state: &Self::State, step: Self::Step) -> Policy;
 

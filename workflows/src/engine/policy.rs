@@ -61,12 +61,14 @@ pub struct Policy {
 pub enum Repeat {
     /// Never: a second attempt could have a second effect.
     Never,
-    /// While the provider remembers the key, counted from the first attempt that left.
+    /// While the provider remembers the key.
     Within {
         /// How long the provider remembers.
         window: Duration,
-        /// When the key was first used, if that was before this task was born.
-        since: Option<At>,
+        /// Since when the key may have been in use.
+        since: At,
+        /// Whether it was used before this task was born: then the first attempt is a repetition too.
+        used: bool,
     },
     /// Always: a read, or an operation that says the same thing twice.
     Freely,

@@ -63,6 +63,8 @@ impl ErrorCode {
             "SECURITY_BLOCK" => ErrorCode::SecurityBlock,
             "INVALID_IBAN" | "AC01" => ErrorCode::InvalidIban,
             "ACCOUNT_NOT_FOUND" | "AC03" => ErrorCode::AccountNotFound,
+            "TIMEOUT" => ErrorCode::Timeout,
+            "RATE_LIMIT_EXCEEDED" => ErrorCode::RateLimitExceeded,
             "LIMIT_EXCEEDED" | "AM02" | "AM14" => ErrorCode::LimitExceeded,
             _ => ErrorCode::PaymentRejected,
         }

@@ -13,12 +13,14 @@ const READY: &str = "Banken er tilgjengelig igjen. Godkjenn betalingen for å fu
 /// Status and phase (rest-api §2).
 pub fn view(state: &State) -> View {
     let (status, phase, milestone) = match state {
-        State::Initiating { cancel: None, .. } => (Status::Processing, "initiating", false),
+        State::Initiating { round: 0, cancel: None, .. } => (Status::Processing, "initiating", false),
+        // It is sent again because nobody knows what became of it.
+        State::Initiating { cancel: None, .. } => (Status::Processing, "in_doubt", true),
         State::Initiating { cancel: Some(_), .. } | State::Closing { .. } => {
             (Status::Processing, "cancelling", false)
         }
         State::InDoubt { .. } => (Status::Processing, "in_doubt", true),
-        State::Parked => (Status::Queued, "parked", true),
+        State::Parked { .. } => (Status::Queued, "parked", true),
         State::AwaitingUser { .. } => (Status::Queued, "awaiting_user", true),
         State::AwaitingSca { .. } => (Status::Processing, "awaiting_sca", true),
         State::Confirming { .. } => (Status::Processing, "confirming", true),
@@ -36,9 +38,10 @@ fn attention(state: &State) -> Option<&'static str> {
     match state {
         State::InDoubt { overdue: true, .. } => Some("in doubt for too long: needs evidence"),
         State::Confirming { overdue: true, .. } => Some("accepted by the bank, settlement not reported"),
+        State::Closing { overdue: true, .. } => Some("the bank confirms no cancellation"),
         State::Initiating { .. }
         | State::InDoubt { .. }
-        | State::Parked
+        | State::Parked { .. }
         | State::AwaitingUser { .. }
         | State::AwaitingSca { .. }
         | State::Closing { .. }
@@ -57,7 +60,7 @@ pub fn too_late_to_cancel(state: &State) -> bool {
         }
         State::Initiating { .. }
         | State::InDoubt { .. }
-        | State::Parked
+        | State::Parked { .. }
         | State::AwaitingUser { .. }
         | State::AwaitingSca { .. }
         | State::Closing { .. } => false,
@@ -87,7 +90,7 @@ pub fn facts(_order: &Instruction, state: &State) -> Facts {
     };
     match state {
         State::Initiating { .. } | State::InDoubt { .. } => Facts::default(),
-        State::Parked => Facts { message: Some(QUEUED), ..Facts::default() },
+        State::Parked { .. } => Facts { message: Some(QUEUED), ..Facts::default() },
         State::AwaitingUser { .. } => Facts { message: Some(READY), ..Facts::default() },
         State::AwaitingSca { payment, until } => {
             Facts { sca_redirect: payment.sca.clone(), sca_expires_at: Some(*until), ..of(Some(payment)) }
@@ -109,7 +112,7 @@ impl State {
             | State::Cancelled { evidence, .. } => Some(evidence),
             State::Initiating { .. }
             | State::InDoubt { .. }
-            | State::Parked
+            | State::Parked { .. }
             | State::AwaitingUser { .. }
             | State::AwaitingSca { .. }
             | State::Closing { .. }

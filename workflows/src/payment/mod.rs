@@ -29,20 +29,25 @@ pub use order::{Instruction, Terms};
 pub use rules::{Deal, Denied, Payee, Payer, PaymentLimits, within_limits};
 pub(crate) use rules::{instruct, may_pay};
 pub use state::{By, Event, Evidence, Failure, Placed, State, Truth, Why};
-pub use steps::{Step, Timer, call, hear, policy};
+pub use steps::{Step, Timer, call, hear, overhear, policy, wanted};
+
+use std::time::Duration;
 
 use crate::engine::{Cause, Effect, Message, Next, On};
 use crate::ports::payments::{Standing, TransactionStatus};
 use crate::time::At;
 
-/// How often a payment that is proven absent is sent again under its old key before it is given up.
+/// How often a payment is sent in all under its key, each time after a doubt, before it is given up.
 const ROUNDS: u8 = 3;
+/// Where a growing wait stops doubling.
+const MOST_TRIES: u8 = 6;
 
 type Effects = Vec<Effect<Step, Timer>>;
 
 /// The first state of a payment and what must follow.
-pub fn start() -> (State, Effects) {
-    (State::Initiating { round: 0, since: None, cancel: None }, vec![Effect::Run(Step::Initiate)])
+pub fn start(order: &Instruction) -> (State, Effects) {
+    let state = State::Initiating { round: 0, since: order.accepted_at, cancel: None, parked: 0 };
+    (state, vec![Effect::Run(Step::Initiate)])
 }
 
 /// The transition function. Grouped by state, in the order things happen.
@@ -63,51 +68,58 @@ pub fn on(
         (State::Initiating { cancel, .. }, On::Said(Event::Created { payment, status, sca })) => {
             placed(order, Placed { id: payment, sca }, status, None, cancel, now)
         }
-        (State::Initiating { cancel: None, .. }, On::Said(Event::Refused { code })) => {
+        (State::Initiating { round: 0, cancel: None, .. }, On::Said(Event::Refused { code })) => {
             let evidence = Evidence::InitiationRefused { code: code.clone() };
             failed(Failure::Refused, ErrorCode::of_refusal(&code), None, evidence, now)
         }
-        (State::Initiating { cancel: Some(by), .. }, On::Said(Event::Refused { code })) => {
+        (State::Initiating { round: 0, cancel: Some(by), .. }, On::Said(Event::Refused { code })) => {
             taken_back(by, None, Evidence::InitiationRefused { code }, now)
         }
-        (State::Initiating { cancel: None, .. }, On::GaveUp(Step::Initiate, Cause::NotSent)) => go(
-            State::Parked,
-            vec![
-                Effect::RunIn(Step::Probe, terms.retry_base),
-                Effect::Tell(Message::owner("payment.queued")),
-            ],
-        ),
-        (State::Initiating { cancel: Some(by), .. }, On::GaveUp(Step::Initiate, Cause::NotSent)) => {
-            taken_back(by, None, Evidence::NeverSent, now)
-        }
-        (State::Initiating { round, since, cancel }, On::GaveUp(Step::Initiate, Cause::Unknown)) => {
-            doubt(order, round, since.unwrap_or(now), cancel)
-        }
+        (
+            State::Initiating { round: 0, cancel: None, parked, .. },
+            On::GaveUp(Step::Initiate, Cause::NotSent),
+        ) => park(order, parked),
+        (
+            State::Initiating { round: 0, cancel: Some(by), .. },
+            On::GaveUp(Step::Initiate, Cause::NotSent),
+        ) => taken_back(by, None, Evidence::NeverSent, now),
+        // What a repetition was refused for, or that it did not arrive, says nothing about the first one.
+        (
+            State::Initiating { round, since, cancel, .. },
+            On::Said(Event::Refused { .. }) | On::GaveUp(Step::Initiate, _),
+        ) => doubt(order, round, since, cancel),
         // The request is on its way: the wish is kept until its answer is known.
-        (State::Initiating { round, since, cancel: None }, On::Said(Event::CancelAsked { by })) => {
-            go(State::Initiating { round, since, cancel: Some(by) }, vec![])
+        (State::Initiating { round, since, cancel: None, parked }, On::Said(Event::CancelAsked { by })) => {
+            go(State::Initiating { round, since, cancel: Some(by), parked }, vec![])
         }
 
         // Nobody knows whether the bank has it.
+        // It waits for an approval whose link was lost: the same order under the same key brings the link again.
+        (State::InDoubt { round, since, cancel: None, .. }, On::Said(Event::Found { status, .. }))
+            if status.standing() == Standing::Pending && may_repeat(order, round) =>
+        {
+            again(round, since, None)
+        }
         (State::InDoubt { cancel, .. }, On::Said(Event::Found { payment, status })) => {
             placed(order, Placed { id: payment, sca: None }, status, None, cancel, now)
+        }
+        // An answer that came after its claim was lost is an answer all the same.
+        (State::InDoubt { cancel, .. }, On::Said(Event::Created { payment, status, sca })) => {
+            placed(order, Placed { id: payment, sca }, status, None, cancel, now)
         }
         (State::InDoubt { round, since, cancel, ripe: true, agreeing, overdue }, On::Said(Event::Absent)) => {
             let agreeing = agreeing.saturating_add(1);
             if agreeing < terms.agreeing_reads {
                 return go(
                     State::InDoubt { round, since, cancel, ripe: true, agreeing, overdue },
-                    vec![Effect::RunIn(Step::Locate, terms.poll_first)],
+                    vec![Effect::RunIn(Step::Locate, terms.poll_first.max(terms.visibility_lag))],
                 );
             }
             let evidence = Evidence::Absent { reads: agreeing };
             match cancel {
                 Some(by) => taken_back(by, None, evidence, now),
                 // The bank gives the same payment for the same key even if the first one turns up after all.
-                None if terms.replay.is_some() && round + 1 < ROUNDS => go(
-                    State::Initiating { round: round + 1, since: Some(since), cancel: None },
-                    vec![Effect::Disarm(Timer::Overdue), Effect::Run(Step::Initiate)],
-                ),
+                None if may_repeat(order, round) => again(round, since, None),
                 None => failed(Failure::Refused, ErrorCode::Timeout, None, evidence, now),
             }
         }
@@ -116,14 +128,14 @@ pub fn on(
             vec![Effect::Run(Step::Locate)],
         ),
         // A bank that cannot be asked but honours the key is asked by repeating the order itself.
-        (State::InDoubt { round, since, cancel, .. }, On::Fired(Timer::Ripe)) => go(
-            State::Initiating { round: round + 1, since: Some(since), cancel },
-            vec![Effect::Disarm(Timer::Overdue), Effect::Run(Step::Initiate)],
-        ),
+        (State::InDoubt { round, since, cancel, .. }, On::Fired(Timer::Ripe)) => again(round, since, cancel),
         (doubt @ State::InDoubt { .. }, On::GaveUp(Step::Locate, _)) => {
             go(doubt, vec![Effect::RunIn(Step::Locate, terms.poll_most)])
         }
-        (doubt @ State::InDoubt { .. }, On::Said(Event::Returned { .. } | Event::Hinted)) if terms.lookup => {
+        // Once answers of "I know of none" are counted, they keep their distance.
+        (doubt @ State::InDoubt { ripe: false, .. }, On::Said(Event::Returned { .. } | Event::Hinted))
+            if terms.lookup =>
+        {
             go(doubt, vec![Effect::Run(Step::Locate)])
         }
         (
@@ -142,27 +154,27 @@ pub fn on(
         }
 
         // Nothing was sent.
-        (State::Parked, On::Said(Event::ProviderReady)) if terms.auto_start => {
-            go(State::Initiating { round: 0, since: None, cancel: None }, vec![Effect::Run(Step::Initiate)])
+        (State::Parked { before }, On::Said(Event::ProviderReady)) if terms.auto_start => {
+            go(first_round(before, now), vec![Effect::Disarm(Timer::Overdue), Effect::Run(Step::Initiate)])
         }
-        (State::Parked, On::Said(Event::ProviderReady)) => go(
-            State::AwaitingUser { until: now.plus(terms.user_deadline) },
+        (State::Parked { before }, On::Said(Event::ProviderReady)) => go(
+            State::AwaitingUser { until: now.plus(terms.user_deadline), parked: before },
             vec![
                 Effect::Arm(Timer::UserDeadline, terms.user_deadline),
                 Effect::Tell(Message::owner("payment.ready_to_approve")),
             ],
         ),
-        (State::Parked, On::GaveUp(Step::Probe, _)) => {
-            go(State::Parked, vec![Effect::RunIn(Step::Probe, terms.poll_most)])
+        (parked @ State::Parked { .. }, On::GaveUp(Step::Probe, _)) => {
+            go(parked, vec![Effect::RunIn(Step::Probe, terms.poll_most)])
         }
-        (State::AwaitingUser { .. }, On::Said(Event::Continued)) => go(
-            State::Initiating { round: 0, since: None, cancel: None },
+        (State::AwaitingUser { parked, .. }, On::Said(Event::Continued)) => go(
+            first_round(parked, now),
             vec![Effect::Disarm(Timer::UserDeadline), Effect::Run(Step::Initiate)],
         ),
         (State::AwaitingUser { .. }, On::Fired(Timer::UserDeadline)) => {
             failed(Failure::Refused, ErrorCode::Timeout, None, Evidence::NeverSent, now)
         }
-        (State::Parked | State::AwaitingUser { .. }, On::Said(Event::CancelAsked { by })) => {
+        (State::Parked { .. } | State::AwaitingUser { .. }, On::Said(Event::CancelAsked { by })) => {
             taken_back(by, None, Evidence::NeverSent, now)
         }
 
@@ -180,17 +192,18 @@ pub fn on(
         }
         // An approval may cross this deadline on the wire: only the bank knows, so it is asked first.
         (State::AwaitingSca { payment, .. }, On::Fired(Timer::ScaDeadline)) => {
-            go(State::Closing { payment, why: Why::ScaTimeout }, vec![Effect::Run(Step::Status)])
+            close(order, payment, Why::ScaTimeout, Step::Status)
         }
-        (State::AwaitingSca { payment, .. }, On::Said(Event::CancelAsked { by })) => go(
-            State::Closing { payment, why: Why::Asked(by) },
-            vec![Effect::Disarm(Timer::ScaDeadline), Effect::Run(Step::Status)],
-        ),
+        (State::AwaitingSca { payment, .. }, On::Said(Event::CancelAsked { by })) => {
+            close(order, payment, Why::Asked(by), Step::Status)
+        }
 
         // It is to be taken back; the bank decides whether that is still possible.
-        (State::Closing { payment, why }, On::Said(Event::StatusSeen { status, reason })) => {
+        (State::Closing { payment, why, tries, overdue }, On::Said(Event::StatusSeen { status, reason })) => {
             match status.standing() {
-                Standing::Pending => go(State::Closing { payment, why }, vec![Effect::Run(Step::Cancel)]),
+                Standing::Pending => {
+                    go(State::Closing { payment, why, tries, overdue }, vec![Effect::Run(Step::Cancel)])
+                }
                 Standing::Underway => confirming(order, payment, status),
                 Standing::Executed => settled(Some(payment), Evidence::Status(status), now),
                 Standing::Rejected if reason.is_some() => rejected(payment, status, reason.as_deref(), now),
@@ -199,7 +212,7 @@ pub fn on(
                 }
             }
         }
-        (State::Closing { payment, why }, On::Said(Event::CancellationConfirmed)) => {
+        (State::Closing { payment, why, .. }, On::Said(Event::CancellationConfirmed)) => {
             closed(why, payment, Evidence::CancellationConfirmed, now)
         }
         // Too late: it is being executed, or it has come to its end. Fail forward and follow it.
@@ -208,13 +221,19 @@ pub fn on(
             vec![Effect::Run(Step::Status), Effect::Arm(Timer::Overdue, terms.overdue)],
         ),
         // The cancellation may or may not have happened; what the bank says next decides.
-        (closing @ State::Closing { .. }, On::GaveUp(Step::Cancel | Step::Status, _)) => {
-            go(closing, vec![Effect::RunIn(Step::Status, terms.poll_first)])
+        (State::Closing { payment, why, tries, overdue }, On::GaveUp(Step::Cancel | Step::Status, _)) => {
+            let wait = slower(terms.poll_first, tries).min(terms.poll_most);
+            let tries = tries.saturating_add(1).min(MOST_TRIES);
+            go(State::Closing { payment, why, tries, overdue }, vec![Effect::RunIn(Step::Status, wait)])
         }
+        (State::Closing { payment, why, tries, .. }, On::Fired(Timer::Overdue)) => go(
+            State::Closing { payment, why, tries, overdue: true },
+            vec![Effect::Arm(Timer::Overdue, terms.overdue)],
+        ),
         (
-            State::Closing { payment, why: Why::ScaTimeout },
+            State::Closing { payment, why: Why::ScaTimeout, tries, overdue },
             On::Said(Event::CancelAsked { by: By::Compensation }),
-        ) => go(State::Closing { payment, why: Why::Asked(By::Compensation) }, vec![]),
+        ) => go(State::Closing { payment, why: Why::Asked(By::Compensation), tries, overdue }, vec![]),
 
         // Past the point of no return.
         (State::Confirming { payment, seen, overdue }, On::Said(Event::StatusSeen { status, reason })) => {
@@ -276,13 +295,11 @@ fn placed(
 ) -> Next<State, Step, Timer> {
     let terms = &order.terms;
     match (status.standing(), cancel) {
-        (Standing::Pending, Some(by)) => go(
-            State::Closing { payment, why: Why::Asked(by) },
-            vec![Effect::Disarm(Timer::Ripe), Effect::Disarm(Timer::Overdue), Effect::Run(Step::Cancel)],
-        ),
+        (Standing::Pending, Some(by)) => close(order, payment, Why::Asked(by), Step::Cancel),
         (Standing::Pending, None) => go(
             State::AwaitingSca { payment, until: now.plus(terms.sca_timeout) },
             vec![
+                Effect::Withdraw(Step::Locate),
                 Effect::Disarm(Timer::Ripe),
                 Effect::Disarm(Timer::Overdue),
                 Effect::Arm(Timer::ScaDeadline, terms.sca_timeout),
@@ -297,6 +314,50 @@ fn placed(
             taken_back(by.unwrap_or(By::User), Some(payment), Evidence::Status(status), now)
         }
     }
+}
+
+/// Whether the same order may be sent again under its key. The policy looks at the provider's window.
+fn may_repeat(order: &Instruction, round: u8) -> bool {
+    order.terms.replay.is_some() && round + 1 < ROUNDS
+}
+
+fn again(round: u8, since: At, cancel: Option<By>) -> Next<State, Step, Timer> {
+    go(
+        State::Initiating { round: round + 1, since, cancel, parked: 0 },
+        vec![Effect::Disarm(Timer::Ripe), Effect::Disarm(Timer::Overdue), Effect::Run(Step::Initiate)],
+    )
+}
+
+fn first_round(parked: u8, now: At) -> State {
+    State::Initiating { round: 0, since: now, cancel: None, parked }
+}
+
+/// Nothing was sent and the provider takes nothing. The payer is told once, the wait grows each time.
+fn park(order: &Instruction, before: u8) -> Next<State, Step, Timer> {
+    let wait = slower(order.terms.retry_base, before).min(order.terms.poll_most);
+    let mut effects = vec![Effect::RunIn(Step::Probe, wait)];
+    if before == 0 {
+        effects.push(Effect::Tell(Message::owner("payment.queued")));
+    }
+    go(State::Parked { before: before.saturating_add(1).min(MOST_TRIES) }, effects)
+}
+
+/// It is to be taken back. `first` says whether the bank is asked before, since an approval may be on its way.
+fn close(order: &Instruction, payment: Placed, why: Why, first: Step) -> Next<State, Step, Timer> {
+    go(
+        State::Closing { payment, why, tries: 0, overdue: false },
+        vec![
+            Effect::Withdraw(Step::Locate),
+            Effect::Disarm(Timer::Ripe),
+            Effect::Disarm(Timer::ScaDeadline),
+            Effect::Arm(Timer::Overdue, order.terms.overdue),
+            Effect::Run(first),
+        ],
+    )
+}
+
+fn slower(first: Duration, tries: u8) -> Duration {
+    first.saturating_mul(1 << tries.min(MOST_TRIES))
 }
 
 fn doubt(order: &Instruction, round: u8, since: At, cancel: Option<By>) -> Next<State, Step, Timer> {
@@ -315,6 +376,7 @@ fn confirming(order: &Instruction, payment: Placed, seen: TransactionStatus) -> 
     go(
         State::Confirming { payment, seen, overdue: false },
         vec![
+            Effect::Withdraw(Step::Locate),
             Effect::Disarm(Timer::Ripe),
             Effect::Disarm(Timer::ScaDeadline),
             Effect::Arm(Timer::Overdue, order.terms.overdue),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::payments::Initiation;
+use crate::time::At;
 
 /// What is to be paid, and under which rules. Copied into the order at acceptance, so that neither a deployment nor a
 /// changed setting alters a payment that is under way.
@@ -12,6 +13,8 @@ use crate::ports::payments::Initiation;
 pub struct Instruction {
     /// Everything that the initiation says.
     pub initiation: Initiation,
+    /// When the order was accepted: the key was not used before.
+    pub accepted_at: At,
     /// The rules.
     pub terms: Terms,
 }
@@ -27,6 +30,8 @@ pub struct Terms {
     pub poll_most: Duration,
     /// The first wait before repeating an attempt.
     pub retry_base: Duration,
+    /// How long one attempt may take: a process that stood still may have it on the wire for so long.
+    pub attempt: Duration,
     /// How long after an unknown initiation the bank's "I know of none" starts to count.
     pub visibility_lag: Duration,
     /// How many such answers must agree.

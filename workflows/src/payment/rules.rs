@@ -127,7 +127,7 @@ pub(crate) fn instruct(
     from: Payer,
     to: Payee,
     amount: Money,
-    deal: Deal,
+    (deal, now): (Deal, At),
 ) -> Instruction {
     let replay_key = deal.terms.replay.map(|_| ReplayKey::of(transaction.as_u128()));
     Instruction {
@@ -146,6 +146,7 @@ pub(crate) fn instruct(
             end_to_end: EndToEndId::of(transaction),
             remittance_information: Private::from(Reference::with_id(label, transaction).as_str().to_owned()),
         },
+        accepted_at: now,
         terms: deal.terms,
     }
 }

@@ -12,18 +12,20 @@ use crate::time::At;
 pub enum State {
     /// The initiation is being sent.
     Initiating {
-        /// 0 for the first sending; +1 for each sending after a proof of absence.
+        /// 0 for the first sending; +1 for each sending after a doubt.
         round: u8,
-        /// When an earlier round first used the key.
-        since: Option<At>,
+        /// Since when the key may have been in use.
+        since: At,
         /// Somebody wants it taken back as soon as that is possible.
         cancel: Option<By>,
+        /// How often it was parked before.
+        parked: u8,
     },
     /// An initiation may have reached the bank; nobody knows.
     InDoubt {
         /// As in `Initiating`.
         round: u8,
-        /// When the key was first used, at the latest.
+        /// As in `Initiating`.
         since: At,
         /// As in `Initiating`.
         cancel: Option<By>,
@@ -35,11 +37,16 @@ pub enum State {
         overdue: bool,
     },
     /// Nothing was sent; the provider does not take payments at the moment.
-    Parked,
+    Parked {
+        /// How often it was parked before; the wait grows with it.
+        before: u8,
+    },
     /// Nothing was sent; the provider is back and the payer has to be present to approve.
     AwaitingUser {
         /// Until when.
         until: At,
+        /// How often it was parked.
+        parked: u8,
     },
     /// The payer has to approve at the bank.
     AwaitingSca {
@@ -54,6 +61,10 @@ pub enum State {
         payment: Placed,
         /// Why.
         why: Why,
+        /// How often the bank was asked without an end; the wait grows with it.
+        tries: u8,
+        /// Whether it takes so long that somebody should look.
+        overdue: bool,
     },
     /// Past the point of no return: it is followed to its end.
     Confirming {

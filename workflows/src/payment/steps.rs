@@ -1,7 +1,5 @@
 //! The questions that a payment asks, how they are asked, and how their answers are read.
 
-use std::time::Duration;
-
 use super::{Event, Instruction, Placed, State};
 use crate::engine::{Answer, Finding, Lane, Policy, Repeat, Retry, Stake};
 use crate::named;
@@ -41,8 +39,8 @@ named! {
 /// Attempts at an initiation whose provider honours the key: the first and three more (PI-10).
 const INITIATION_ATTEMPTS: u32 = 4;
 
-/// One attempt: 5 s to connect, 30 s to read (PI-09), and a little for the token and the body.
-const ATTEMPT: Duration = Duration::from_secs(40);
+/// Attempts at a cancellation before the bank is asked where the payment stands.
+const CANCELLATION_ATTEMPTS: u32 = 3;
 
 /// The question that a step asks in a state.
 pub fn call(order: &Instruction, state: &State, step: Step) -> Option<Call> {
@@ -77,7 +75,7 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
                 State::Closing { .. } => true,
                 State::Initiating { .. }
                 | State::InDoubt { .. }
-                | State::Parked
+                | State::Parked { .. }
                 | State::AwaitingUser { .. }
                 | State::Settled { .. }
                 | State::Failed { .. }
@@ -117,6 +115,20 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
     }
 }
 
+/// Reads an answer that came after its claim was lost. The bank's word that a payment exists ends a doubt; everything
+/// else is known to whoever took over, or will be.
+pub fn overhear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
+    match (state, step, finding) {
+        (State::InDoubt { .. }, Step::Initiate, Finding::Done(_)) => hear(state, step, finding),
+        _ => Answer::Busy,
+    }
+}
+
+/// Whether a step that was not begun is still wanted: a payment that was taken back meanwhile is not sent first.
+pub fn wanted(state: &State, step: Step) -> bool {
+    !matches!((state, step), (State::Initiating { round: 0, cancel: Some(_), .. }, Step::Initiate))
+}
+
 /// How a step is performed.
 pub fn policy(provider: &str, order: &Instruction, state: &State, step: Step) -> Policy {
     let terms = &order.terms;
@@ -125,7 +137,7 @@ pub fn policy(provider: &str, order: &Instruction, state: &State, step: Step) ->
     let polling = Retry { attempts: None, first: terms.poll_first, most: terms.poll_most };
     let read = |operation| Policy {
         lane: Lane::of(provider, bank, operation),
-        timeout: ATTEMPT,
+        timeout: terms.attempt,
         repeat: Repeat::Freely,
         retry: again,
         unreached: again,
@@ -135,7 +147,9 @@ pub fn policy(provider: &str, order: &Instruction, state: &State, step: Step) ->
     match step {
         Step::Initiate => Policy {
             repeat: match (terms.replay, state) {
-                (Some(window), State::Initiating { since, .. }) => Repeat::Within { window, since: *since },
+                (Some(window), State::Initiating { since, round, .. }) => {
+                    Repeat::Within { window, since: *since, used: *round > 0 }
+                }
                 _ => Repeat::Never,
             },
             retry: Retry { attempts: Some(INITIATION_ATTEMPTS), ..again },
@@ -143,9 +157,9 @@ pub fn policy(provider: &str, order: &Instruction, state: &State, step: Step) ->
             stake: Stake::Owes("payment"),
             ..read("initiate")
         },
-        // Asked once; what the bank says about the payment afterwards decides whether it is asked again.
+        // Then the bank is asked about the payment, which decides whether it is asked to cancel again.
         Step::Cancel => Policy {
-            retry: Retry::ONCE,
+            retry: Retry { attempts: Some(CANCELLATION_ATTEMPTS), ..again },
             unreached: Retry::ONCE,
             stake: Stake::Clears("payment"),
             ..read("cancel")
@@ -175,6 +189,9 @@ fn placed(state: &State) -> Option<&Placed> {
         State::Settled { payment, .. } | State::Failed { payment, .. } | State::Cancelled { payment, .. } => {
             payment.as_ref()
         }
-        State::Initiating { .. } | State::InDoubt { .. } | State::Parked | State::AwaitingUser { .. } => None,
+        State::Initiating { .. }
+        | State::InDoubt { .. }
+        | State::Parked { .. }
+        | State::AwaitingUser { .. } => None,
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn terms(replay: Option<Duration>, lookup: bool, auto_start: bool) ->
         poll_first: second,
         poll_most: Duration::from_mins(1),
         retry_base: second,
+        attempt: Duration::from_secs(40),
         visibility_lag: Duration::from_secs(10),
         agreeing_reads: 3,
         replay,
@@ -52,7 +53,7 @@ pub(crate) fn instruction(terms: Terms) -> Instruction {
     };
     let amount = Money::new(200_000, Currency::NOK);
     let deal = Deal { terms, redirect_uri: "http://localhost/v1/payments/callback?state=s".to_owned() };
-    instruct(TransactionId::new(7), "Drop remittance", from, to, amount, deal)
+    instruct(TransactionId::new(7), "Drop remittance", from, to, amount, (deal, At::EPOCH))
 }
 
 /// The laws of a machine whose payment part is this one.
@@ -99,7 +100,8 @@ macro_rules! lawful {
                 world: &Self::World,
                 step: Self::Step,
             ) -> Vec<($crate::engine::laws::Brought, Self::World)> {
-                $crate::payment::world::bring(&order.payment, state, world, step)
+                let _ = state;
+                $crate::payment::world::bring(&order.payment, world, step)
             }
             fn may_fire(world: &Self::World, timer: Self::Timer) -> bool {
                 $crate::payment::world::may_fire(world, timer)
@@ -126,8 +128,7 @@ where
 #[test]
 fn a_bank_in_the_walk_answers_unknown_with_and_without_effect() {
     let order = instruction(terms(None, true, false));
-    let (state, _) = start();
-    let brought = world::bring(&order, &state, &world::beginning(), Step::Initiate);
+    let brought = world::bring(&order, &world::beginning(), Step::Initiate);
     let unknown: Vec<_> =
         brought.iter().filter(|(brought, _)| *brought == Brought::GaveUp(Cause::Unknown)).collect();
     assert!(unknown.iter().any(|(_, world)| world.payment == world::Bank::Nothing));
@@ -157,7 +158,7 @@ fn the_codes_of_the_seeds_and_of_iso_20022_reach_their_texts() {
 #[test]
 fn a_payment_in_flight_is_never_shown_as_failed() {
     let order = instruction(terms(Some(Duration::from_hours(24)), true, false));
-    let (state, _) = start();
+    let (state, _) = start(&order);
     let Next::Go { state: doubt, .. } =
         on(&order, &state, On::GaveUp(Step::Initiate, Cause::Unknown), At::EPOCH)
     else {

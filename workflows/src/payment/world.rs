@@ -45,10 +45,10 @@ pub fn drift(world: &World) -> Vec<World> {
     }
 }
 
-pub fn bring(order: &Instruction, state: &State, world: &World, step: Step) -> Vec<(Brought, World)> {
+pub fn bring(order: &Instruction, world: &World, step: Step) -> Vec<(Brought, World)> {
     let same = world.clone();
     match step {
-        Step::Initiate => initiate(order, state, world),
+        Step::Initiate => initiate(order, world),
         Step::Status => vec![
             (done(PaymentsReply::Standing { status: status(world.payment), reason: None }), same.clone()),
             (
@@ -115,7 +115,7 @@ pub fn judge(view: Status, evidence: bool, proven_by_hand: bool, world: &World) 
     }
 }
 
-fn initiate(order: &Instruction, state: &State, world: &World) -> Vec<(Brought, World)> {
+fn initiate(order: &Instruction, world: &World) -> Vec<(Brought, World)> {
     let sent = World { sent: true, ..world.clone() };
     let to = |payment| World { payment, ..sent.clone() };
     let created = |payment| {
@@ -142,15 +142,20 @@ fn initiate(order: &Instruction, state: &State, world: &World) -> Vec<(Brought, 
         // The same key gives the same payment.
         known if replayed => {
             let known = if known == Bank::OnTheWire { Bank::Pending } else { known };
-            vec![(created(known), to(known)), (Brought::GaveUp(Cause::Unknown), to(known))]
+            // A gateway may refuse before anybody looks at the key.
+            vec![
+                (created(known), to(known)),
+                (Brought::GaveUp(Cause::Unknown), to(known)),
+                (Brought::Found(refused), to(known)),
+                (Brought::GaveUp(Cause::NotSent), to(known)),
+            ]
         }
         Bank::Rejected | Bank::Cancelled => vec![(created(Bank::Pending), to(Bank::Pending))],
         Bank::OnTheWire | Bank::Pending | Bank::Authorised | Bank::Executed => {
             vec![(created(Bank::Pending), World { second: true, ..sent.clone() })]
         }
     };
-    // "Not sent" is only said when no attempt of the task may have arrived.
-    if world.payment == Bank::Nothing || !matches!(state, State::Initiating { .. }) {
+    if world.payment == Bank::Nothing {
         may.push((Brought::GaveUp(Cause::NotSent), world.clone()));
     }
     may

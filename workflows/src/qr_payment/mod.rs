@@ -83,7 +83,14 @@ pub fn accept(ask: Ask, now: At) -> Result<Order, Denied> {
         user: ask.user,
         merchant: ask.merchant,
         bank_account: ask.bank_account,
-        payment: payment::instruct(ask.transaction, "Drop QR", ask.payer, ask.payee, ask.amount, ask.deal),
+        payment: payment::instruct(
+            ask.transaction,
+            "Drop QR",
+            ask.payer,
+            ask.payee,
+            ask.amount,
+            (ask.deal, now),
+        ),
     })
 }
 
@@ -101,8 +108,8 @@ impl Machine for QrPayment {
     type Step = Step;
     type Timer = Timer;
 
-    fn start(_: &Order) -> Go<Self> {
-        payment::start()
+    fn start(order: &Order) -> Go<Self> {
+        payment::start(&order.payment)
     }
 
     fn on(order: &Order, state: &State, on: OnOf<Self>, now: At) -> NextOf<Self> {
@@ -119,6 +126,14 @@ impl Machine for QrPayment {
 
     fn hear(_: &Order, state: &State, step: Step, finding: &Finding) -> Answer<payment::Event> {
         payment::hear(state, step, finding)
+    }
+
+    fn overhear(_: &Order, state: &State, step: Step, finding: &Finding) -> Answer<payment::Event> {
+        payment::overhear(state, step, finding)
+    }
+
+    fn wanted(_: &Order, state: &State, step: Step) -> bool {
+        payment::wanted(state, step)
     }
 
     fn policy(order: &Order, state: &State, step: Step) -> Policy {

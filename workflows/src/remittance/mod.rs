@@ -126,7 +126,7 @@ pub fn accept(ask: Ask, now: At) -> Result<Order, Denied> {
             ask.payer,
             ask.payee,
             ask.amount,
-            ask.deal,
+            (ask.deal, now),
         ),
     })
 }
@@ -145,8 +145,8 @@ impl Machine for Remittance {
     type Step = Step;
     type Timer = Timer;
 
-    fn start(_: &Order) -> Go<Self> {
-        payment::start()
+    fn start(order: &Order) -> Go<Self> {
+        payment::start(&order.payment)
     }
 
     fn on(order: &Order, state: &State, on: OnOf<Self>, now: At) -> NextOf<Self> {
@@ -163,6 +163,14 @@ impl Machine for Remittance {
 
     fn hear(_: &Order, state: &State, step: Step, finding: &Finding) -> Answer<payment::Event> {
         payment::hear(state, step, finding)
+    }
+
+    fn overhear(_: &Order, state: &State, step: Step, finding: &Finding) -> Answer<payment::Event> {
+        payment::overhear(state, step, finding)
+    }
+
+    fn wanted(_: &Order, state: &State, step: Step) -> bool {
+        payment::wanted(state, step)
     }
 
     fn policy(order: &Order, state: &State, step: Step) -> Policy {
