@@ -1,2 +1,84 @@
-//! Sluse.
-fn main() {}
+//! The command line: one binary, one role per subcommand.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use sluse::config::{self, Config, Environment};
+use sluse::{check, dev, keys, log, service};
+
+/// A failure on the way out of `main`.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Durable orchestrator of payments by the payer's own bank.
+#[derive(Parser)]
+#[command(name = "sluse", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the interface and perform steps, in one process.
+    Serve,
+    /// See it work: embedded database, sandbox bank, and one remittance told as it happens.
+    Dev(dev::Args),
+    /// Perform steps only.
+    Work,
+    /// Bring the database to the version of this program.
+    Migrate,
+    /// Check the settings, the database and the provider.
+    Check,
+    /// Make or revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Print .env.example: every setting with its default.
+    Settings,
+    /// Run the sandbox: a bank to practise on.
+    Sandbox(sandbox::Args),
+}
+
+fn main() -> ExitCode {
+    let matches = CommandLine::command().after_help(config::help()).get_matches();
+    let CommandLine { command } =
+        CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let causes = std::iter::successors(failure.source(), |cause| (*cause).source());
+            let causes: Vec<_> = causes.map(|cause| format!(": {cause}")).collect();
+            eprintln!("sluse: {failure}{}", causes.concat());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The environment as far as logging goes: the demonstration tells its own story unless somebody wants the log too.
+fn log_environment(command: &Command) -> Environment {
+    let quiet = matches!(command, Command::Dev(_)).then(|| ("LOG".to_owned(), "warn".to_owned()));
+    quiet.into_iter().chain(std::env::vars()).collect()
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    if let Command::Settings = command {
+        print!("{}", config::env_example());
+        return Ok(());
+    }
+    let environment = Environment::of_process();
+    log::start(&config::log(&log_environment(&command))?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => service::serve(Config::read(&environment)?).await?,
+            Command::Dev(args) => dev::run(args).await?,
+            Command::Work => service::work(Config::read(&environment)?).await?,
+            Command::Migrate => service::migrate(&config::database_url(&environment)?).await?,
+            Command::Check => check::run(&Config::read(&environment)?).await?,
+            Command::Keys(command) => keys::run(command, &config::database_url(&environment)?).await?,
+            Command::Sandbox(args) => sandbox::run(args).await?,
+            Command::Settings => {}
+        }
+        Ok(())
+    })
+}

@@ -82,7 +82,8 @@ impl Engine {
         self.inner.accepting.load(Ordering::Acquire)
     }
 
-    pub(crate) fn stop_accepting(&self) {
+    /// Takes no new work from here on: the process is about to end.
+    pub fn stop_accepting(&self) {
         self.inner.accepting.store(false, Ordering::Release);
     }
 

@@ -299,15 +299,21 @@ fn definite(finding: &Finding) -> Option<Miss> {
 }
 
 fn attempt(claimed: &Claimed, policy: &Policy) -> Attempt {
-    let id = claimed.task.instance.as_u128();
-    let (high, low) = ((id >> 64) as u64, id as u64);
-    let name =
-        claimed.task.name.as_str().bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+    let bytes = claimed.task.instance.to_bytes();
+    let name = claimed.task.name.as_str().bytes();
+    // FNV-1a: every task, and every attempt of one, waits its own time.
+    let seed = bytes
+        .into_iter()
+        .chain(name)
+        .chain(claimed.attempts.to_be_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     Attempt {
         number: claimed.attempts,
         doubt: claimed.doubt || (claimed.losses > 0 && loses_certainty(policy)),
         first_at: claimed.first_at,
-        seed: high ^ low.rotate_left(17) ^ name ^ (u64::from(claimed.attempts) << 48),
+        seed,
     }
 }
 

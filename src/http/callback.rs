@@ -1,0 +1,178 @@
+//! The browser's return from the bank. It proves nothing about money: it is a hint that has the bank asked.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Url;
+use serde::Deserialize;
+use sha2::Sha256;
+use utoipa::IntoParams;
+use workers::engine::Told;
+use workflows::ids::{TransactionId, WorkflowId};
+use workflows::payment::Event;
+use workflows::ports::payments::ProviderPaymentId;
+
+use super::App;
+use super::error::{Code, Problem};
+use super::request::Parameters;
+use super::transaction::Payment;
+
+/// How many bytes of the MAC stand in an address: 128 bits.
+const MAC_BYTES: usize = 16;
+/// The address as it is registered at the provider.
+const REGISTERED_PATH: &str = "/api/payments/callback";
+
+/// What the bank's redirect brings. Banks may add what they like.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReturnQuery {
+    /// Names the payment; made by this service.
+    state: Option<String>,
+    /// The bank's id of the payment.
+    #[serde(rename = "paymentId")]
+    #[param(rename = "paymentId")]
+    payment_id: Option<String>,
+    /// The same, as some banks call it.
+    resource_id: Option<String>,
+    /// What the bank says happened; not believed.
+    #[serde(rename = "result")]
+    _result: Option<String>,
+}
+
+/// Return from the bank: has the payment's status asked for and sends the browser back to the app.
+#[utoipa::path(get, path = "/v1/payments/callback", tag = "Payments", params(ReturnQuery), security(()),
+    responses(
+        (status = 303, description = "To the app, with `transactionId`"),
+        (status = 400, description = "`invalid_state`"),
+    ))]
+pub async fn returned(
+    State(app): State<App>,
+    Parameters(query): Parameters<ReturnQuery>,
+) -> Result<Response, Problem> {
+    let state = query.state.as_deref().unwrap_or_default();
+    let transaction = app.settings.callback.verify(state).ok_or(Code::InvalidState)?;
+    let id = WorkflowId::from(transaction);
+    let payment = named(query.payment_id, query.resource_id)?;
+    let instance = app.engine.get(id).await?.ok_or(Code::InvalidState)?;
+    let known = Payment::of(&instance)?.ok_or(Code::InvalidState)?.facts().provider_payment;
+    if matches!((&payment, &known), (Some(named), Some(known)) if named != known) {
+        return Err(Code::InvalidState.into());
+    }
+    match app.engine.tell(id, &Event::Returned { payment }, "browser", None).await? {
+        Told::Moved(_) | Told::Ignored(_) | Told::Duplicate(_) => {
+            see_app(&app.settings.return_url, transaction)
+        }
+        Told::NotFound => Err(Code::InvalidState.into()),
+    }
+}
+
+/// The payment that the bank names, by either word; both at once must agree.
+fn named(one: Option<String>, other: Option<String>) -> Result<Option<ProviderPaymentId>, Problem> {
+    let given = |id: Option<String>| id.filter(|id| !id.is_empty());
+    match (given(one), given(other)) {
+        (Some(one), Some(other)) if one != other => Err(Code::InvalidState.into()),
+        (one, other) => Ok(one.or(other).map(ProviderPaymentId)),
+    }
+}
+
+fn see_app(return_url: &Url, transaction: TransactionId) -> Result<Response, Problem> {
+    let mut url = return_url.clone();
+    url.query_pairs_mut().append_pair("transactionId", &transaction.to_string());
+    let location =
+        HeaderValue::try_from(url.as_str()).map_err(|error| Problem::internal("write a location", error))?;
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
+}
+
+/// Makes and checks the `state` of return addresses.
+#[derive(Clone)]
+pub struct Callback {
+    public_base: String,
+    mac: Hmac<Sha256>,
+}
+
+impl Callback {
+    /// With a key of its own, derived from the token secret.
+    ///
+    /// # Errors
+    /// None in practice: HMAC takes keys of any length.
+    pub fn new(public_base: &str, secret: &[u8]) -> Result<Self, hmac::digest::InvalidLength> {
+        let mut derive = Hmac::<Sha256>::new_from_slice(secret)?;
+        derive.update(b"payments-callback");
+        let mac = Hmac::new_from_slice(&derive.finalize().into_bytes())?;
+        Ok(Callback { public_base: public_base.to_owned(), mac })
+    }
+
+    /// Where the bank sends the payer's browser after a payment.
+    pub fn redirect_uri(&self, transaction: TransactionId) -> String {
+        format!("{}{REGISTERED_PATH}?state={}", self.public_base, self.state(transaction))
+    }
+
+    fn state(&self, transaction: TransactionId) -> String {
+        let mut mac = self.mac.clone();
+        mac.update(&transaction.to_bytes());
+        let tag = mac.finalize().into_bytes();
+        format!("{}.{}", hex::encode(transaction.to_bytes()), hex::encode(&tag[..MAC_BYTES]))
+    }
+
+    /// The payment that a `state` of ours names, checked in constant time.
+    fn verify(&self, state: &str) -> Option<TransactionId> {
+        let (id, tag) = state.split_once('.')?;
+        let id: [u8; 16] = hex::decode(id).ok()?.try_into().ok()?;
+        let tag: [u8; MAC_BYTES] = hex::decode(tag).ok()?.try_into().ok()?;
+        let mut mac = self.mac.clone();
+        mac.update(&id);
+        mac.verify_truncated_left(&tag).ok()?;
+        Some(TransactionId::from_bytes(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: TransactionId = TransactionId::new(0x0192_f0c1_a2b3_7c4d_8e5f_6071_8293_a4b5);
+
+    fn callback(secret: &[u8]) -> Callback {
+        Callback::new("https://pay.example", secret).unwrap()
+    }
+
+    #[test]
+    fn only_our_own_state_names_a_payment() {
+        let ours = callback(b"secret");
+        let uri = ours.redirect_uri(ID);
+        let state = uri.strip_prefix("https://pay.example/api/payments/callback?state=").unwrap();
+        assert_eq!(state.len(), 32 + 1 + 32);
+        assert_eq!(ours.verify(state), Some(ID));
+        let (id, tag) = state.split_once('.').unwrap();
+        let other_id = format!("{:032x}.{tag}", 7);
+        let other_tag = format!("{id}.{}", "0".repeat(32));
+        let shorter = format!("{id}.{}", &tag[..30]);
+        let others = callback(b"another").state(ID);
+        for forged in ["", ".", id, &other_id, &other_tag, &shorter, &others, &format!("{state}0")] {
+            assert_eq!(ours.verify(forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn the_browser_goes_back_with_the_transaction_on_the_address() {
+        for (url, expected) in [
+            ("https://app.example/pay", "https://app.example/pay?transactionId=tx_"),
+            ("https://app.example/?a=1#top", "https://app.example/?a=1&transactionId=tx_"),
+            ("drop://auth/callback", "drop://auth/callback?transactionId=tx_"),
+        ] {
+            let response = see_app(&url.parse().unwrap(), ID).unwrap();
+            assert_eq!(response.status(), StatusCode::SEE_OTHER);
+            let location = response.headers()["location"].to_str().unwrap();
+            assert!(location.starts_with(expected), "{location}");
+        }
+    }
+
+    #[test]
+    fn the_bank_may_name_the_payment_by_either_word() {
+        let text = |id: &str| Some(id.to_owned());
+        assert_eq!(named(text("p"), None).unwrap(), named(None, text("p")).unwrap());
+        assert_eq!(named(text(""), None).unwrap(), None);
+        assert!(named(text("p"), text("q")).is_err());
+    }
+}

@@ -1,0 +1,371 @@
+//! Every error answer: its code, its status, its text. The only place that holds error status codes.
+//!
+//! A handler fails with a [`Problem`]; [`envelope`] writes it in the form that the caller accepts, and gives the same
+//! form to whatever else failed on the way: an unknown route, a wrong method, a panic. Nothing internal leaves here.
+
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::panic::AssertUnwindSafe;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use workers::store::Trouble;
+use workflows::engine::Unreadable;
+use workflows::payment::Denied;
+
+/// An error answer.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    message: Cow<'static, str>,
+    details: Vec<Detail>,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Detail {
+    /// Path of the field, such as `rates[0].to`; a header or query parameter by its name.
+    #[schema(example = "amount")]
+    pub field: String,
+    /// What would be right.
+    #[schema(example = "is required")]
+    pub reason: String,
+}
+
+/// The body of every error.
+#[derive(Serialize, ToSchema)]
+pub struct Envelope {
+    /// Stable code in `snake_case`.
+    #[schema(example = "validation_failed")]
+    error: &'static str,
+    /// A sentence for people.
+    message: Cow<'static, str>,
+    /// The fields at fault; empty when no field is.
+    details: Vec<Detail>,
+}
+
+/// The body of every error for callers that accept `application/problem+json` (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub struct ProblemDetails {
+    /// Always `about:blank`: the code says more than a link would.
+    r#type: &'static str,
+    /// The words of the status.
+    #[schema(value_type = String, example = "Bad Request")]
+    title: &'static str,
+    /// The status.
+    #[schema(example = 400)]
+    status: u16,
+    /// A sentence for people.
+    detail: Cow<'static, str>,
+    /// The same code as in the plain envelope.
+    error: &'static str,
+    /// The fields at fault.
+    details: Vec<Detail>,
+}
+
+macro_rules! codes {
+    ($($code:ident = $status:ident $word:literal $message:literal $(retry $seconds:literal)?;)+) => {
+        /// What went wrong, as far as callers are concerned.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $(#[doc = $message] $code,)+
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Code::$code),+];
+
+            /// The word in the envelope.
+            pub const fn word(self) -> &'static str {
+                match self { $(Code::$code => $word,)+ }
+            }
+
+            /// The status of the answer.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Code::$code => StatusCode::$status,)+ }
+            }
+
+            const fn message(self) -> &'static str {
+                match self { $(Code::$code => $message,)+ }
+            }
+
+            /// Seconds until a repetition makes sense.
+            const fn retry_after(self) -> Option<u32> {
+                match self { $(Code::$code => codes!(@retry $($seconds)?),)+ }
+            }
+        }
+    };
+    (@retry $seconds:literal) => { Some($seconds) };
+    (@retry) => { None };
+}
+
+codes! {
+    MalformedRequest = BAD_REQUEST "malformed_request" "The body is not a JSON object.";
+    ValidationFailed = BAD_REQUEST "validation_failed" "Some fields are missing or wrong.";
+    IdempotencyKeyRequired = BAD_REQUEST "idempotency_key_required" "The header Idempotency-Key is required.";
+    InvalidState = BAD_REQUEST "invalid_state" "This return address does not belong to a payment.";
+    Unauthenticated = UNAUTHORIZED "unauthenticated" "A valid token or API key is required.";
+    Forbidden = FORBIDDEN "forbidden" "This caller may not do that.";
+    NotFound = NOT_FOUND "not_found" "There is no such thing.";
+    MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not know that method.";
+    NotAcceptable = NOT_ACCEPTABLE "not_acceptable" "The answer has no such form.";
+    TooLateToCancel = CONFLICT "too_late_to_cancel" "The payment can no longer be cancelled.";
+    NotAwaitingUser = CONFLICT "not_awaiting_user" "The payment does not wait for its payer.";
+    KycRequired = CONFLICT "kyc_required" "Identity verification is required before the first payment.";
+    ConsentExpired = CONFLICT "consent_expired" "The consent for this bank account has expired.";
+    PayloadTooLarge = PAYLOAD_TOO_LARGE "payload_too_large" "The body is larger than 256 KB.";
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be application/json.";
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused"
+        "This Idempotency-Key was used for a different request.";
+    Underage = UNPROCESSABLE_ENTITY "underage" "Only people of 18 years or older can pay.";
+    AmountOutOfRange = UNPROCESSABLE_ENTITY "amount_out_of_range" "The amount is outside the limits.";
+    InvalidIban = UNPROCESSABLE_ENTITY "invalid_iban" "The IBAN is not valid.";
+    CurrencyNotSupported = UNPROCESSABLE_ENTITY "currency_not_supported" "This currency is not supported.";
+    Internal = INTERNAL_SERVER_ERROR "internal" "Something went wrong on our side.";
+    PaymentsDisabled = SERVICE_UNAVAILABLE "payments_disabled" "Payment service unavailable" retry 60;
+    Overloaded = SERVICE_UNAVAILABLE "overloaded" "The service takes no new work at the moment." retry 5;
+    DatabaseUnavailable = SERVICE_UNAVAILABLE "database_unavailable"
+        "The service cannot reach its database." retry 5;
+}
+
+impl Problem {
+    /// A code with a sentence of its own.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Problem { code, message: message.into(), details: Vec::new() }
+    }
+
+    /// Fields that are missing or wrong.
+    pub fn validation(details: Vec<Detail>) -> Self {
+        Problem { details, ..Code::ValidationFailed.into() }
+    }
+
+    /// One field that is missing or wrong.
+    pub fn field(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::validation(vec![Detail { field: field.into(), reason: reason.into() }])
+    }
+
+    /// The same with the fields it is about.
+    #[must_use]
+    pub fn about(mut self, details: Vec<Detail>) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// A bug or a document that cannot be read: logged in full, answered without a word about it.
+    pub fn internal(doing: &'static str, why: impl std::fmt::Display) -> Self {
+        tracing::error!(doing, %why, "a request failed inside");
+        Code::Internal.into()
+    }
+
+    /// What it is.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Problem::new(code, code.message())
+    }
+}
+
+impl From<Trouble> for Problem {
+    fn from(trouble: Trouble) -> Self {
+        let cause = trouble.source().map(ToString::to_string).unwrap_or_default();
+        if trouble.source.is::<Unreadable>() {
+            return Problem::internal(trouble.doing, cause);
+        }
+        tracing::error!(doing = trouble.doing, fate = ?trouble.fate, cause, "the database failed a request");
+        Code::DatabaseUnavailable.into()
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let (code, field) = match denied {
+            Denied::KycRequired => (Code::KycRequired, None),
+            Denied::Underage => (Code::Underage, None),
+            Denied::ConsentExpired => (Code::ConsentExpired, None),
+            Denied::AmountOutOfRange { .. } => (Code::AmountOutOfRange, Some("amount")),
+            Denied::CurrencyNotSupported(_) => (Code::CurrencyNotSupported, None),
+        };
+        let reason = denied.to_string();
+        let details = field.map(|field| Detail { field: field.to_owned(), reason: reason.clone() });
+        Problem::new(code, reason).about(details.into_iter().collect())
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The status and headers; [`envelope`] writes the body, since only it knows what the caller accepts.
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        if let Some(seconds) = self.code.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == Code::Unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Catches panics and writes every error in the caller's form.
+pub async fn envelope(request: Request, next: Next) -> Response {
+    let plain = !accepts_problem_json(request.headers());
+    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => Problem::internal("answer a request", panic_text(panic.as_ref())).into_response(),
+    };
+    match problem_of(&response) {
+        Some(problem) => problem.write(response, plain),
+        None => response,
+    }
+}
+
+/// The answer to a route that does not exist.
+pub async fn unknown_route() -> Problem {
+    Problem::new(Code::NotFound, "There is no such address.")
+}
+
+impl Problem {
+    fn write(self, response: Response, plain: bool) -> Response {
+        let (mut parts, _) = response.into_parts();
+        let Problem { code, message, details } = self;
+        let (kind, body) = if plain {
+            let envelope = Envelope { error: code.word(), message, details };
+            ("application/json", serde_json::to_vec(&envelope))
+        } else {
+            let details = ProblemDetails {
+                r#type: "about:blank",
+                title: code.status().canonical_reason().unwrap_or_default(),
+                status: code.status().as_u16(),
+                detail: message,
+                error: code.word(),
+                details,
+            };
+            ("application/problem+json", serde_json::to_vec(&details))
+        };
+        parts.status = code.status();
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        parts.headers.remove(header::CONTENT_LENGTH);
+        Response::from_parts(parts, Body::from(body.unwrap_or_default()))
+    }
+}
+
+/// The problem that an answer carries, or that its bare status stands for.
+fn problem_of(response: &Response) -> Option<Problem> {
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        return Some(problem.clone());
+    }
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    // Whatever the framework refuses by itself: a wrong method, an undecodable path.
+    let known = [Code::NotFound, Code::MethodNotAllowed, Code::PayloadTooLarge, Code::UnsupportedMediaType];
+    let code = known.into_iter().find(|code| code.status() == status);
+    let fallback = if status.is_server_error() { Code::Internal } else { Code::MalformedRequest };
+    Some(code.unwrap_or(fallback).into())
+}
+
+fn accepts_problem_json(headers: &HeaderMap) -> bool {
+    let ranges = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    ranges.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let wanted = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/problem+json"));
+        let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        wanted && !refused
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::to_bytes;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(method: &str, path: &str, accept: &str) -> (Response<()>, Value) {
+        #[expect(clippy::unused_async, reason = "a handler is an async function")]
+        async fn panics() -> StatusCode {
+            panic!("select secret from users")
+        }
+        let router = Router::new()
+            .route("/panics", get(panics))
+            .route("/denied", get(async || Problem::field("amount", "is required")))
+            .route("/busy", get(async || Problem::from(Code::Overloaded)))
+            .route("/who", get(async || Problem::from(Code::Unauthenticated)))
+            .fallback(unknown_route)
+            .layer(from_fn(envelope));
+        let request = Request::builder().method(method).uri(path).header("accept", accept);
+        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, 10_000).await.unwrap();
+        (Response::from_parts(parts, ()), serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_failure_wears_the_envelope() {
+        for (method, path, status, error) in [
+            ("GET", "/nowhere", 404, "not_found"),
+            ("POST", "/denied", 405, "method_not_allowed"),
+            ("GET", "/denied", 400, "validation_failed"),
+            ("GET", "/panics", 500, "internal"),
+            ("GET", "/busy", 503, "overloaded"),
+            ("GET", "/who", 401, "unauthenticated"),
+        ] {
+            let (response, body) = ask(method, path, "*/*").await;
+            assert_eq!((response.status().as_u16(), &body["error"]), (status, &json!(error)), "{path}");
+            assert_eq!(response.headers()["content-type"], "application/json");
+            assert!(body["message"].is_string() && body["details"].is_array(), "{body}");
+            assert!(!body.to_string().contains("secret"), "{body}");
+            assert_eq!(response.headers().contains_key("allow"), status == 405, "{path}");
+            assert_eq!(response.headers().contains_key("retry-after"), status == 503, "{path}");
+            assert_eq!(response.headers().contains_key("www-authenticate"), status == 401, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_that_accept_problem_json_get_the_same_code_in_it() {
+        for (accept, kind) in [
+            ("application/problem+json", "application/problem+json"),
+            ("application/json, application/problem+json;q=0.9", "application/problem+json"),
+            ("application/problem+json;q=0", "application/json"),
+            ("application/json", "application/json"),
+        ] {
+            let (response, body) = ask("GET", "/denied", accept).await;
+            assert_eq!(response.headers()["content-type"], kind, "{accept}");
+            assert_eq!(body["error"], "validation_failed");
+            assert_eq!(body["details"], json!([{"field": "amount", "reason": "is required"}]));
+        }
+        let (_, body) = ask("GET", "/denied", "application/problem+json").await;
+        assert_eq!((&body["status"], &body["title"]), (&json!(400), &json!("Bad Request")));
+    }
+
+    #[test]
+    fn a_code_has_one_word_and_busy_ones_say_when_to_come_back() {
+        let mut words = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            assert!(words.insert(code.word()), "{} stands twice", code.word());
+            assert!(code.status().is_client_error() || code.status().is_server_error());
+            let busy = matches!(code.status().as_u16(), 429 | 503);
+            assert_eq!(code.retry_after().is_some(), busy, "{}", code.word());
+        }
+    }
+}

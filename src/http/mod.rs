@@ -1,0 +1,170 @@
+//! The front-end: REST under `/v1`, the runbooks' `/api` aliases, health, and its own description.
+//!
+//! A handler parses, makes one call and answers; every error goes through [`error`]. No SQL is known here.
+
+mod auth;
+mod bank_accounts;
+mod body;
+mod callback;
+mod docs;
+mod error;
+mod events;
+mod exchange_rates;
+mod headers;
+mod health;
+mod idempotency;
+mod merchants;
+mod money;
+mod paging;
+mod payments;
+mod prefer;
+mod qr_payment;
+mod recipients;
+mod remittance;
+mod request;
+mod request_id;
+mod transaction;
+mod transactions;
+mod users;
+mod validation;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use reqwest::Url;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use workers::engine::Engine;
+use workers::providers::Switch;
+use workers::registry::Registry;
+use workflows::payment::Terms;
+
+pub use auth::{KEY_PREFIX, Role, TokenRules, key_hash};
+pub use callback::Callback;
+pub use payments::terms;
+
+use crate::config::{Config, Payments, ServiceMode};
+
+/// What every handler can reach.
+pub struct Services {
+    /// The workflows.
+    pub engine: Engine,
+    /// People, accounts, prices, keys.
+    pub registry: Arc<dyn Registry>,
+    /// Whether payments are taken.
+    pub payments: Switch,
+    /// What was told from outside.
+    pub settings: Settings,
+}
+
+/// What the handlers need of the settings.
+pub struct Settings {
+    /// Practice or money.
+    pub mode: ServiceMode,
+    /// Limits and fee.
+    pub payments: Payments,
+    /// The terms that new payments are accepted under.
+    pub terms: Terms,
+    /// What a token has to satisfy.
+    pub tokens: TokenRules,
+    /// Makes and checks return addresses.
+    pub callback: Callback,
+    /// Where a browser goes after a payment.
+    pub return_url: Url,
+    /// The origins that may use the session cookie.
+    pub origins: Vec<String>,
+}
+
+/// As handlers take it.
+pub type App = Arc<Services>;
+
+/// A public address that is not one.
+#[derive(Debug, thiserror::Error)]
+#[error("the front-end could not {doing}")]
+pub struct Unusable {
+    doing: &'static str,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Settings {
+    /// What the handlers need, once it is known how the service is reached.
+    ///
+    /// # Errors
+    /// A public address that cannot be read.
+    pub fn new(config: &Config, public_base: &str) -> Result<Self, Unusable> {
+        let own = Url::parse(&format!("{public_base}/"))
+            .map_err(|error| Unusable { doing: "read its public address", source: error.into() })?;
+        let callback =
+            Callback::new(public_base, crate::config::bytes(&config.tokens.secret)).map_err(|error| {
+                Unusable { doing: "derive the key of return addresses", source: error.into() }
+            })?;
+        let return_urls = config.front.app_return_urls.clone().unwrap_or_default();
+        Ok(Settings {
+            mode: config.front.mode,
+            payments: config.payments.clone(),
+            terms: terms(&config.payments, &config.neonomics),
+            tokens: TokenRules::new(&config.tokens),
+            callback,
+            origins: auth::origins(return_urls.iter().chain([&own])),
+            return_url: return_urls.into_iter().next().unwrap_or(own),
+        })
+    }
+}
+
+/// Everything that is served.
+pub fn router(app: App) -> Router {
+    let (described, api) = described().split_for_parts();
+    let api = completed(api);
+    described
+        // The runbooks' addresses (rest-api §9), the same handlers.
+        .route("/api/transactions/remittance", post(remittance::start))
+        .route("/api/transactions/qr-payment", post(qr_payment::start))
+        .route("/api/payments/callback", get(callback::returned))
+        .merge(docs::routes(&api))
+        .fallback(error::unknown_route)
+        .layer(from_fn(error::envelope))
+        .layer(from_fn(headers::secure))
+        .layer(from_fn_with_state(Arc::clone(&app), request_id::name))
+        .with_state(app)
+}
+
+/// The description of everything that is served, as OpenAPI 3.1.
+pub fn description() -> OpenApi {
+    completed(described().into_openapi())
+}
+
+fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(docs::base())
+        // Payments.
+        .routes(routes!(remittance::start))
+        .routes(routes!(qr_payment::start))
+        .routes(routes!(transactions::list))
+        .routes(routes!(transactions::read))
+        .routes(routes!(events::follow))
+        .routes(routes!(transactions::cancel))
+        .routes(routes!(transactions::go_on))
+        .routes(routes!(callback::returned))
+        // A user's own things.
+        .routes(routes!(bank_accounts::list))
+        .routes(routes!(recipients::list, recipients::create))
+        .routes(routes!(recipients::read, recipients::change, recipients::remove))
+        // What the app's backend provisions.
+        .routes(routes!(users::put))
+        .routes(routes!(bank_accounts::put))
+        .routes(routes!(recipients::put))
+        .routes(routes!(merchants::put))
+        .routes(routes!(exchange_rates::put, exchange_rates::read))
+        // Health.
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::public))
+}
+
+fn completed(mut api: OpenApi) -> OpenApi {
+    docs::complete(&mut api);
+    api
+}

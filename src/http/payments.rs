@@ -1,0 +1,238 @@
+//! What every way of paying has in common: who pays, under which terms, and how a start is answered.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use workers::engine::Started;
+use workers::providers::Mode;
+use workers::registry::{BankAccount, User};
+use workers::store::{Instance, StartKey};
+use workflows::engine::Machine;
+use workflows::ids::{BankAccountId, TransactionId, UserId, WorkflowId};
+use workflows::money::{Currency, Money};
+use workflows::payment::{Deal, Payer, PaymentLimits, Terms, view};
+
+use super::auth::Caller;
+use super::error::{Code, Problem};
+use super::idempotency::IDEMPOTENCY_REPLAYED;
+use super::money::Decimal;
+use super::prefer::Prefer;
+use super::transaction::{Payment, Transaction};
+use super::validation::{Faults, Given};
+use super::{App, Services};
+use crate::config;
+
+/// Seconds after which a caller that was told to come back should.
+const COME_BACK_AFTER: u32 = 2;
+/// How long a queued payment waits for its payer once the provider is back.
+const USER_DEADLINE: Duration = Duration::from_hours(24);
+/// How many agreeing answers of the bank prove that it knows no such payment.
+const AGREEING_READS: u8 = 2;
+
+/// The payer's address, when the payer's own device calls: its absence tells the bank that nobody is present.
+pub struct PsuIp(Option<IpAddr>);
+
+impl<S: Sync> FromRequestParts<S> for PsuIp {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(PsuIp(peer.map(|ConnectInfo(address)| address.ip())))
+    }
+}
+
+impl PsuIp {
+    /// The address, unless a backend calls on the payer's behalf.
+    pub fn of(self, caller: &Caller) -> Option<IpAddr> {
+        self.0.filter(|_| caller.user().is_some())
+    }
+}
+
+/// The terms of every payment that is accepted from now on.
+pub fn terms(payments: &config::Payments, neonomics: &config::Neonomics) -> Terms {
+    Terms {
+        sca_timeout: payments.sca_timeout,
+        poll_first: neonomics.poll_first,
+        poll_most: neonomics.poll_most,
+        retry_base: neonomics.retry_base,
+        visibility_lag: neonomics.visibility_lag,
+        agreeing_reads: AGREEING_READS,
+        replay: neonomics.replay_window,
+        lookup: true,
+        auto_start: payments.auto_start,
+        user_deadline: USER_DEADLINE,
+        overdue: payments.pending_sla,
+    }
+}
+
+/// Limits as the rules know them.
+pub fn limits(limits: config::Limits) -> PaymentLimits {
+    PaymentLimits { least: limits.least, most: limits.most }
+}
+
+/// The amount of a body. `currency` and `sendCurrency` are two names for one thing.
+pub fn amount(
+    faults: &mut Faults,
+    amount: Given<Decimal>,
+    currency: Given<String>,
+    send_currency: Given<String>,
+) -> Result<Option<Money>, Problem> {
+    let currency = faults.optional("currency", currency);
+    let send_currency = faults.optional("sendCurrency", send_currency);
+    if let (Some(one), Some(other)) = (&currency, &send_currency)
+        && one != other
+    {
+        faults.add("currency", "must agree with sendCurrency");
+    }
+    let currency = match send_currency.or(currency) {
+        Some(code) => code.parse().map_err(|_| unsupported(&code))?,
+        None => Currency::NOK,
+    };
+    let amount = faults.required("amount", amount);
+    Ok(faults.read("amount", amount, |Decimal(text)| Money::parse(&text, currency)))
+}
+
+/// A currency that nobody knows is not supported either.
+pub fn unsupported(code: &str) -> Problem {
+    let shown: String = code.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    Problem::new(Code::CurrencyNotSupported, format!("The currency {shown} is not supported."))
+}
+
+/// Who pays, from which account: the one named, else the only or primary one.
+///
+/// # Errors
+/// `not_found` when the user or the account is not known.
+pub async fn payer(
+    app: &Services,
+    caller: &Caller,
+    user: &UserId,
+    bank_account: Option<&BankAccountId>,
+    ip: Option<IpAddr>,
+) -> Result<(BankAccountId, Payer), Problem> {
+    let known = app.registry.user(user).await?;
+    if known.is_none() && caller.user().is_none() {
+        return Err(Problem::new(Code::NotFound, "There is no such user."));
+    }
+    let accounts = app.registry.bank_accounts(user).await?;
+    let account = choose(accounts, bank_account)
+        .ok_or_else(|| Problem::new(Code::NotFound, "There is no such bank account."))?;
+    Ok((account.id.clone(), facts(known.as_ref(), account, ip)))
+}
+
+fn choose(accounts: Vec<BankAccount>, wanted: Option<&BankAccountId>) -> Option<BankAccount> {
+    let only = accounts.len() == 1;
+    accounts.into_iter().find(|account| match wanted {
+        Some(id) => account.id == *id,
+        None => only || account.primary,
+    })
+}
+
+/// Somebody with a token whom nobody has registered is somebody whose identity was not checked.
+fn facts(user: Option<&User>, account: BankAccount, ip: Option<IpAddr>) -> Payer {
+    Payer {
+        birth_date: user.and_then(|user| user.birth_date),
+        identified: user.is_some_and(|user| user.kyc.allows_payments()),
+        bank: account.bank,
+        account: account.iban,
+        currency: account.currency,
+        consent: account.provider_consent,
+        consent_expires_at: account.consent_expires_at,
+        ip,
+    }
+}
+
+/// What the service brings to a payment.
+pub fn deal(app: &Services, transaction: TransactionId) -> Deal {
+    Deal { terms: app.settings.terms.clone(), redirect_uri: app.settings.callback.redirect_uri(transaction) }
+}
+
+/// Starts a payment once, waits for its first milestone, and answers.
+///
+/// The key is looked at before any rule: a repetition gets the payment it started, whatever has changed since.
+///
+/// # Errors
+/// `idempotency_key_reused`, `payments_disabled`, `overloaded`, and whatever `order` refuses.
+pub async fn start<M, Accepted>(
+    app: &App,
+    caller: &Caller,
+    user: &UserId,
+    key: StartKey,
+    prefer: Prefer,
+    order: impl FnOnce(TransactionId) -> Accepted,
+) -> Result<Response, Problem>
+where
+    M: Machine,
+    Accepted: Future<Output = Result<M::Order, Problem>>,
+{
+    if let Some(earlier) = app.engine.started(&key.scope, &key.key).await? {
+        return replay(app, earlier, &key.body_hash, prefer).await;
+    }
+    if app.payments.mode() == Mode::Disabled {
+        return Err(Code::PaymentsDisabled.into());
+    }
+    if !app.engine.accepting() {
+        return Err(Code::Overloaded.into());
+    }
+    let transaction = TransactionId::new(app.engine.ids().ordered());
+    let order = order(transaction).await?;
+    let body_hash = key.body_hash.clone();
+    let id = WorkflowId::from(transaction);
+    match app.engine.start::<M>(id, user.as_str(), key, &caller.subject, order).await? {
+        Started::New(instance) => {
+            let instance = milestone(app, instance, prefer).await?;
+            let status =
+                if is_settled_for_now(&instance)? { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+            answer(status, &instance, prefer)
+        }
+        // Somebody else used the same key at the same moment.
+        Started::Existing(instance) => replay(app, instance, &body_hash, prefer).await,
+    }
+}
+
+/// Waits until a payment has something worth knowing, at most as long as its caller prefers.
+pub async fn milestone(app: &App, instance: Instance, prefer: Prefer) -> Result<Instance, Problem> {
+    let newest = app.engine.wait(instance.id, prefer.for_milestone(), has_milestone).await?;
+    Ok(newest.unwrap_or(instance))
+}
+
+/// A transaction with where to look for it again.
+pub fn answer(status: StatusCode, instance: &Instance, prefer: Prefer) -> Result<Response, Problem> {
+    let transaction = Transaction::of(instance)?;
+    let location = HeaderValue::try_from(format!("/v1/transactions/{}", transaction.id()))
+        .map_err(|error| Problem::internal("write a location", error))?;
+    let mut response = (status, axum::Json(transaction)).into_response();
+    let headers = response.headers_mut();
+    prefer.applied(headers);
+    headers.insert(header::LOCATION, location);
+    if matches!(status, StatusCode::CREATED | StatusCode::ACCEPTED) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(COME_BACK_AFTER));
+    }
+    Ok(response)
+}
+
+async fn replay(app: &App, earlier: Instance, body_hash: &str, prefer: Prefer) -> Result<Response, Problem> {
+    if *earlier.start.body_hash != *body_hash {
+        return Err(Code::IdempotencyKeyReused.into());
+    }
+    let instance = milestone(app, earlier, prefer).await?;
+    let mut response = answer(StatusCode::OK, &instance, prefer)?;
+    response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+fn has_milestone(instance: &Instance) -> bool {
+    // A document that cannot be read is reported by whoever answers with it; there is no point in waiting for it.
+    Payment::of(instance).map_or(true, |payment| payment.is_none_or(|payment| view(&payment.state).milestone))
+}
+
+/// Whether a new payment needs nothing more from us at the moment: its link is there, or it is at its end. Everything
+/// else is still being worked on, or queued.
+fn is_settled_for_now(instance: &Instance) -> Result<bool, Problem> {
+    let link = Payment::of(instance)?.is_some_and(|payment| payment.facts().sca_redirect.is_some());
+    Ok(link || instance.status.is_final())
+}

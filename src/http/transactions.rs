@@ -1,0 +1,330 @@
+//! A caller's transactions: list, read, wait for, cancel, continue.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use workers::engine::Told;
+use workers::store::{Filter, Instance};
+use workflows::engine::Status;
+use workflows::ids::{TransactionId, UserId, WorkflowId};
+use workflows::payment::{By, Event, State as PaymentState, too_late_to_cancel};
+use workflows::time::At;
+
+use super::App;
+use super::auth::{Caller, Reach, Role};
+use super::body::OptionalJson;
+use super::error::{Code, Problem};
+use super::paging::{self, Page};
+use super::payments;
+use super::prefer::Prefer;
+use super::request::{Known, Parameters};
+use super::transaction::{KINDS, Payment, Transaction};
+use super::validation::{Faults, Given};
+
+/// Which transactions to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// `processing` (or `pending`), `queued`, `completed`, `failed`, `cancelled`.
+    status: Option<String>,
+    /// `remittance` or `qr_payment`.
+    r#type: Option<String>,
+    /// Created at or after this time (RFC 3339).
+    from: Option<String>,
+    /// Created before this time (RFC 3339).
+    to: Option<String>,
+    /// Whose; for backends and operators, who see everybody's.
+    user_id: Option<String>,
+    /// From 1 to 200; 50 when absent.
+    limit: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Body of an action; may be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ActionRequest {
+    /// Whose transaction it is; reserved to the `service` role.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "usr_kari")]
+    on_behalf_of: Given<UserId>,
+}
+
+/// List transactions, newest first.
+#[utoipa::path(get, path = "/v1/transactions", tag = "Payments", params(ListQuery),
+    responses((status = 200, body = Page<Transaction>)))]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<axum::Json<Page<Transaction>>, Problem> {
+    let limit = paging::limit(query.limit.as_deref())?;
+    let filter = query.filter(&caller.reads()?, limit)?;
+    let instances = app.engine.list(&filter).await?;
+    let transactions = instances.iter().map(Transaction::of).collect::<Result<_, _>>()?;
+    Ok(axum::Json(Page::of(transactions, limit, Transaction::id)))
+}
+
+/// Read a transaction.
+///
+/// With `Prefer: wait=N` the answer comes with the next change, at the latest after N seconds. Send the `ETag` of the
+/// state you know as `If-None-Match`, so that a change in between is not missed.
+#[utoipa::path(get, path = "/v1/transactions/{id}", tag = "Payments",
+    params(
+        ("id" = String, Path, description = "A transaction's id"),
+        ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for a change (at most 30)"),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of the state that is known"),
+    ),
+    responses(
+        (status = 200, body = Transaction),
+        (status = 304, description = "Nothing changed since the state named in If-None-Match"),
+        (status = 404, description = "`not_found`"),
+    ))]
+pub async fn read(
+    State(app): State<App>,
+    caller: Caller,
+    Known(id): Known<TransactionId>,
+    prefer: Prefer,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut instance = find(&app, &caller, id).await?;
+    let known = known_revision(&headers);
+    if let Some(timeout) = prefer.for_change() {
+        let seen = known.unwrap_or(instance.seq);
+        let moved = |instance: &Instance| instance.seq != seen || instance.status.is_final();
+        let newest = app.engine.wait(instance.id, timeout, moved).await?;
+        instance = newest.unwrap_or(instance);
+    }
+    let mut response = match known == Some(instance.seq) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => axum::Json(Transaction::of(&instance)?).into_response(),
+    };
+    prefer.applied(response.headers_mut());
+    let etag = HeaderValue::try_from(format!("\"{}\"", instance.seq))
+        .map_err(|error| Problem::internal("write an ETag", error))?;
+    response.headers_mut().insert(header::ETAG, etag);
+    Ok(response)
+}
+
+/// Cancel a transaction before the point of no return.
+#[utoipa::path(post, path = "/v1/transactions/{id}/cancel", tag = "Payments",
+    params(
+        ("id" = String, Path, description = "A transaction's id"),
+        ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for the end (default 5, at most 30)"),
+    ),
+    request_body = Option<ActionRequest>,
+    responses(
+        (status = 200, description = "It is cancelled", body = Transaction),
+        (status = 202, description = "It is being cancelled", body = Transaction),
+        (status = 404, description = "`not_found`"),
+        (status = 409, description = "`too_late_to_cancel`"),
+    ))]
+pub async fn cancel(
+    State(app): State<App>,
+    caller: Caller,
+    Known(id): Known<TransactionId>,
+    prefer: Prefer,
+    OptionalJson(request): OptionalJson<ActionRequest>,
+) -> Result<Response, Problem> {
+    let instance = find_to_act(&app, &caller, id, request.on_behalf_of).await?;
+    if instance.status == Status::Cancelled {
+        return payments::answer(StatusCode::OK, &instance, prefer);
+    }
+    if beyond_return(&instance) {
+        return Err(Code::TooLateToCancel.into());
+    }
+    let told = tell(&app, &caller, instance.id, &Event::CancelAsked { by: By::User }).await?;
+    let decided = |instance: &Instance| instance.status.is_final() || beyond_return(instance);
+    let newest = app.engine.wait(told.id, prefer.for_milestone(), decided).await?.unwrap_or(told);
+    match newest.status {
+        Status::Cancelled => payments::answer(StatusCode::OK, &newest, prefer),
+        Status::Completed | Status::Failed => Err(Code::TooLateToCancel.into()),
+        Status::Processing | Status::Queued if beyond_return(&newest) => Err(Code::TooLateToCancel.into()),
+        Status::Processing | Status::Queued => payments::answer(StatusCode::ACCEPTED, &newest, prefer),
+    }
+}
+
+/// Go on with a payment that waits for its payer: creates it at the bank and answers with the approval link.
+#[utoipa::path(post, path = "/v1/transactions/{id}/continue", tag = "Payments",
+    params(
+        ("id" = String, Path, description = "A transaction's id"),
+        ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for the link (default 5, at most 30)"),
+    ),
+    request_body = Option<ActionRequest>,
+    responses(
+        (status = 200, description = "The approval link is ready", body = Transaction),
+        (status = 202, description = "Still working, or queued again", body = Transaction),
+        (status = 404, description = "`not_found`"),
+        (status = 409, description = "`not_awaiting_user`"),
+    ))]
+pub async fn go_on(
+    State(app): State<App>,
+    caller: Caller,
+    Known(id): Known<TransactionId>,
+    prefer: Prefer,
+    OptionalJson(request): OptionalJson<ActionRequest>,
+) -> Result<Response, Problem> {
+    let instance = find_to_act(&app, &caller, id, request.on_behalf_of).await?;
+    if !awaits_user(&instance)? {
+        return Err(Code::NotAwaitingUser.into());
+    }
+    let told = tell(&app, &caller, instance.id, &Event::Continued).await?;
+    let newest = payments::milestone(&app, told, prefer).await?;
+    let status = match newest.status {
+        Status::Queued => StatusCode::ACCEPTED,
+        Status::Processing
+            if Payment::of(&newest)?.is_none_or(|payment| payment.facts().sca_redirect.is_none()) =>
+        {
+            StatusCode::ACCEPTED
+        }
+        Status::Processing | Status::Completed | Status::Failed | Status::Cancelled => StatusCode::OK,
+    };
+    payments::answer(status, &newest, prefer)
+}
+
+/// A transaction within the caller's reach. What is beyond it does not exist for the caller.
+///
+/// # Errors
+/// `not_found`.
+pub async fn find(app: &App, caller: &Caller, id: TransactionId) -> Result<Instance, Problem> {
+    let reach = caller.reads()?;
+    let instance = app.engine.get(WorkflowId::from(id)).await?;
+    instance
+        .filter(|found| is_transaction(found) && reach.covers(&found.owner))
+        .ok_or_else(|| Code::NotFound.into())
+}
+
+/// A transaction that the caller may act on: its payer, or the app's backend for them.
+async fn find_to_act(
+    app: &App,
+    caller: &Caller,
+    id: TransactionId,
+    on_behalf_of: Given<UserId>,
+) -> Result<Instance, Problem> {
+    let instance = find(app, caller, id).await?;
+    let owner = match (caller.role, on_behalf_of) {
+        // The transaction itself says on whose behalf the backend acts.
+        (Role::Service, Given::Absent | Given::Null) => return Ok(instance),
+        (_, on_behalf_of) => caller.acts_for(on_behalf_of)?,
+    };
+    if Reach::Own(owner).covers(&instance.owner) { Ok(instance) } else { Err(Code::NotFound.into()) }
+}
+
+/// What a transaction is after it was told something, whether it cared or not.
+async fn tell(app: &App, caller: &Caller, id: WorkflowId, event: &Event) -> Result<Instance, Problem> {
+    match app.engine.tell(id, event, &caller.subject, None).await? {
+        Told::Moved(instance) | Told::Ignored(instance) | Told::Duplicate(instance) => Ok(instance),
+        Told::NotFound => Err(Code::NotFound.into()),
+    }
+}
+
+fn is_transaction(instance: &Instance) -> bool {
+    KINDS.contains(&&*instance.kind)
+}
+
+/// Documents that cannot be read are past nothing; whoever answers with them reports it.
+fn beyond_return(instance: &Instance) -> bool {
+    let payment = Payment::of(instance).ok().flatten();
+    payment.is_some_and(|payment| too_late_to_cancel(&payment.state))
+}
+
+fn awaits_user(instance: &Instance) -> Result<bool, Problem> {
+    let payment = Payment::of(instance)?;
+    Ok(payment.is_some_and(|payment| matches!(payment.state, PaymentState::AwaitingUser { .. })))
+}
+
+/// The revision in `If-None-Match`, when it is one of ours.
+fn known_revision(headers: &HeaderMap) -> Option<i64> {
+    let etag = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?.trim();
+    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"').parse().ok()
+}
+
+impl ListQuery {
+    fn filter(&self, reach: &Reach, limit: usize) -> Result<Filter, Problem> {
+        let mut faults = Faults::default();
+        let status = faults.read("status", self.status.as_deref(), |word| {
+            Status::parse(word).ok_or("must be processing, pending, queued, completed, failed or cancelled")
+        });
+        let kind = faults.read("type", self.r#type.as_deref(), |word| {
+            KINDS.into_iter().find(|kind| *kind == word).ok_or("must be remittance or qr_payment")
+        });
+        let from = faults.read("from", self.from.as_deref(), At::parse);
+        let to = faults.read("to", self.to.as_deref(), At::parse);
+        let user: Option<UserId> = faults.read("userId", self.user_id.as_deref(), str::parse);
+        faults.finish()?;
+        let before: Option<TransactionId> = paging::after(self.cursor.as_deref())?;
+        let owner = match (reach, user) {
+            (Reach::Own(own), None) => Some(own.clone()),
+            (Reach::Own(own), Some(user)) if *own == user => Some(user),
+            (Reach::Own(_), Some(_)) => return Err(Code::Forbidden.into()),
+            (Reach::All, user) => user,
+        };
+        Ok(Filter {
+            owner: owner.map(|user| user.as_str().into()),
+            kinds: kind.map_or_else(|| KINDS.map(Into::into).into(), |kind| vec![kind.into()]),
+            statuses: status.into_iter().collect(),
+            from,
+            to,
+            before: before.map(WorkflowId::from),
+            limit: limit + 1,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(status: Option<&str>, kind: Option<&str>, user: Option<&str>) -> ListQuery {
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        ListQuery {
+            status: text(status),
+            r#type: text(kind),
+            from: None,
+            to: None,
+            user_id: text(user),
+            limit: None,
+            cursor: None,
+        }
+    }
+
+    #[test]
+    fn a_user_lists_their_own_and_operators_anybodys() {
+        let own = Reach::Own("usr_a".parse().unwrap());
+        for (reach, user, expected) in [
+            (&own, None, Ok(Some("usr_a"))),
+            (&own, Some("usr_a"), Ok(Some("usr_a"))),
+            (&own, Some("usr_b"), Err(Code::Forbidden)),
+            (&Reach::All, None, Ok(None)),
+            (&Reach::All, Some("usr_b"), Ok(Some("usr_b"))),
+            (&Reach::All, Some("b"), Err(Code::ValidationFailed)),
+        ] {
+            let filter = query(None, None, user).filter(reach, 50).map_err(|problem| problem.code());
+            let owner = filter.map(|filter| filter.owner.map(|owner| owner.to_string()));
+            assert_eq!(owner, expected.map(|owner| owner.map(str::to_owned)), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn pending_is_another_word_for_processing_and_one_more_item_is_asked_for() {
+        let filter = query(Some("pending"), Some("remittance"), None).filter(&Reach::All, 50).unwrap();
+        assert_eq!((filter.statuses, filter.limit), (vec![Status::Processing], 51));
+        assert_eq!(query(None, None, None).filter(&Reach::All, 50).unwrap().kinds.len(), 2);
+        assert!(query(Some("done"), Some("loan"), None).filter(&Reach::All, 50).is_err());
+    }
+
+    #[test]
+    fn an_etag_is_the_revision() {
+        for (text, expected) in
+            [("\"7\"", Some(7)), ("W/\"7\"", Some(7)), ("7", Some(7)), ("*", None), ("\"x\"", None)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(text));
+            assert_eq!(known_revision(&headers), expected, "{text}");
+        }
+    }
+}

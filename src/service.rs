@@ -1,0 +1,235 @@
+//! One running process: front-end, steps, or both; started from the settings, ended by SIGTERM or SIGINT.
+
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use workers::engine::Engine;
+use workers::ports::SystemIds;
+use workers::process::{self, Drained};
+use workers::providers::{Gate, Providers, Switch};
+use workers::store::{self, Database, OpenError};
+use workflows::engine::Book;
+use workflows::qr_payment::QrPayment;
+use workflows::remittance::Remittance;
+
+use crate::config::Config;
+use crate::http::{self, Services, Settings, Unusable};
+use crate::provider;
+
+/// How often the clock is set by the database's.
+const RESYNC: Duration = Duration::from_secs(30);
+
+/// Why a process could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// No database.
+    #[error("could not open the database")]
+    Open(#[from] OpenError),
+    /// No provider.
+    #[error("could not set up the payments provider")]
+    Provider(#[from] workers::providers::http::Unusable),
+    /// No address.
+    #[error("could not listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Settings that do not fit together.
+    #[error(transparent)]
+    Front(#[from] Unusable),
+    /// No signals: the process could not be stopped in order.
+    #[error("could not listen for signals")]
+    Signals(#[source] std::io::Error),
+    /// A process that would do nothing.
+    #[error("WORKERS is 0: `work` would perform nothing")]
+    NoWork,
+}
+
+/// A process at work.
+pub struct Running {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    front: JoinHandle<std::io::Result<()>>,
+    half: Half,
+    drain_timeout: Duration,
+}
+
+/// What a process has beside its front-end.
+struct Half {
+    engine: Engine,
+    database: Database,
+    switch: Switch,
+    work: Option<JoinHandle<Drained>>,
+    resync: JoinHandle<()>,
+}
+
+/// Serves until a signal: front-end and, unless `WORKERS` is 0, steps. Prints one line to stdout when it answers.
+///
+/// # Errors
+/// [`ServiceError`].
+pub async fn serve(config: Config) -> Result<(), ServiceError> {
+    let signals = signals()?;
+    let running = start(config).await?;
+    // Whoever started the process may have closed its stdout; it works all the same.
+    let _ = writeln!(std::io::stdout(), "sluse listening on http://{}", running.address);
+    let _ = std::io::stdout().flush();
+    signals.await;
+    running.stop().await;
+    Ok(())
+}
+
+/// Performs steps until a signal.
+///
+/// # Errors
+/// [`ServiceError`].
+pub async fn work(config: Config) -> Result<(), ServiceError> {
+    if config.workers.at_once == 0 {
+        return Err(ServiceError::NoWork);
+    }
+    let signals = signals()?;
+    let (stop, stopped) = watch::channel(false);
+    let half = half(&config, stopped).await?;
+    tracing::info!(at_once = config.workers.at_once, "performing steps");
+    signals.await;
+    stop.send_replace(true);
+    half.end().await;
+    Ok(())
+}
+
+/// Brings a database to the version of this program.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn migrate(database_url: &SecretString) -> Result<(), OpenError> {
+    let database = store::open(database_url.expose_secret(), &store::Options::default()).await?;
+    database.upkeep.close().await;
+    tracing::info!("the database is up to date");
+    Ok(())
+}
+
+/// Starts a process with a front-end. It answers when this returns.
+///
+/// # Errors
+/// [`ServiceError`].
+pub async fn start(config: Config) -> Result<Running, ServiceError> {
+    let bind = config.front.bind;
+    let refused = |source| ServiceError::Listen { address: bind, source };
+    let listener = TcpListener::bind(bind).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let settings = Settings::new(&config, &config.front.public_base(address))?;
+
+    let (stop, stopped) = watch::channel(false);
+    let half = half(&config, stopped.clone()).await?;
+    let app = Services {
+        engine: half.engine.clone(),
+        registry: Arc::clone(&half.database.registry),
+        payments: half.switch.clone(),
+        settings,
+    };
+    let router = http::router(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, router).with_graceful_shutdown(ending(stopped));
+    let front = tokio::spawn(server.into_future());
+    Ok(Running { address, stop, front, half, drain_timeout: config.front.drain_timeout })
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The engine inside, for whoever looks after the process.
+    pub fn engine(&self) -> &Engine {
+        &self.half.engine
+    }
+
+    /// Takes no new work, lets requests and steps under way end, and closes the database.
+    pub async fn stop(self) {
+        self.half.engine.stop_accepting();
+        self.stop.send_replace(true);
+        let mut front = self.front;
+        match tokio::time::timeout(self.drain_timeout, &mut front).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(ended) => tracing::error!(?ended, "the front-end did not end in order"),
+            Err(_) => {
+                front.abort();
+                tracing::warn!("requests were cut off: they took longer than DRAIN_TIMEOUT");
+            }
+        }
+        self.half.end().await;
+    }
+}
+
+impl Half {
+    /// Waits for the steps in flight, within the time that they were given, and closes the database.
+    async fn end(self) {
+        if let Some(work) = self.work {
+            match work.await {
+                Ok(drained) => tracing::info!(
+                    handed_back = drained.handed_back,
+                    cut_off = drained.cut_off,
+                    "steps have ended"
+                ),
+                Err(error) => tracing::error!(%error, "the performing half ended by itself"),
+            }
+        }
+        self.resync.abort();
+        self.database.upkeep.close().await;
+    }
+}
+
+/// Database, engine and steps.
+async fn half(config: &Config, stopped: watch::Receiver<bool>) -> Result<Half, ServiceError> {
+    let database = store::open(config.database_url.expose_secret(), &store::Options::default()).await?;
+    let book = Book::default().with::<Remittance>().with::<QrPayment>();
+    let options = process::Options {
+        steps_in_flight: config.workers.at_once,
+        lease: config.workers.lease,
+        grace: config.front.drain_timeout,
+    };
+    let ids = Arc::new(SystemIds);
+    let payments = provider::payments(&config.neonomics, database.store.clock(), ids.clone())?;
+    let switch = Switch::new(provider::mode(config.payments.mode));
+    let providers = Arc::new(Providers::new(Arc::new(Gate::new(payments, switch.clone()))));
+    let (engine, work) = process::assemble(Arc::clone(&database.store), book, providers, ids, options);
+    let work = work.map(|work| tokio::spawn(work.run(ending(stopped))));
+    let resync = tokio::spawn(keep_time(database.clone()));
+    Ok(Half { engine, database, switch, work, resync })
+}
+
+async fn keep_time(database: Database) {
+    loop {
+        tokio::time::sleep(RESYNC).await;
+        if let Err(trouble) = database.upkeep.resync().await {
+            tracing::warn!(%trouble, "the clock could not be set by the database's");
+        }
+    }
+}
+
+/// Ends when the process shall. A sender that is gone says so too.
+async fn ending(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Ends at the first SIGTERM or SIGINT. Listening begins here, so that none is missed while the process starts.
+pub(crate) fn signals() -> Result<impl Future<Output = ()>, ServiceError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServiceError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServiceError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,50 @@
+//! Four outcomes for every answer of a provider, whatever it is an answer to.
+
+use workflows::engine::{Finding, Refusal};
+use workflows::ports::{PaymentsReply, Reply};
+
+use super::http::HttpFault;
+
+/// What one attempt brought: the answer, or one of three setbacks that stay different (domain contracts §0).
+pub type Outcome<T> = Result<T, Setback>;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setback {
+    /// The provider confirmed that nothing happened.
+    Refused(Refusal),
+    /// Provably never left us.
+    NotSent(&'static str),
+    /// It left us and no trustworthy answer came back.
+    Unknown(&'static str),
+}
+
+impl Setback {
+    /// One word for logs, the same as [`Finding::word`].
+    pub fn word(&self) -> &'static str {
+        match self {
+            Setback::Refused(_) => "refused",
+            Setback::NotSent(_) => "not_sent",
+            Setback::Unknown(_) => "unknown",
+        }
+    }
+}
+
+impl From<HttpFault> for Setback {
+    fn from(fault: HttpFault) -> Self {
+        match fault {
+            HttpFault::NotSent(why) => Setback::NotSent(why),
+            HttpFault::Unknown(why) => Setback::Unknown(why),
+        }
+    }
+}
+
+/// An outcome of the payments port as workflows hear it.
+pub(super) fn finding(outcome: Outcome<PaymentsReply>) -> Finding {
+    match outcome {
+        Ok(reply) => Finding::Done(Reply::Payments(reply)),
+        Err(Setback::Refused(no)) => Finding::Refused(no),
+        Err(Setback::NotSent(why)) => Finding::NotSent(why),
+        Err(Setback::Unknown(why)) => Finding::Unknown(why),
+    }
+}
