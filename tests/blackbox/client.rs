@@ -112,6 +112,11 @@ impl Caller {
         Caller { authorization: Some(authorization.to_owned()), ..self.clone() }
     }
 
+    /// The same caller, sharing no connection with anybody.
+    pub fn on_connections_of_its_own(&self) -> Self {
+        Caller { authorization: self.authorization.clone(), ..Self::nobody(&self.base) }
+    }
+
     /// A request to be completed and sent with [`answer`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
