@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use workers::ports::SystemIds;
 use workers::providers::http::Unusable;
 use workers::providers::{Context, Setback};
-use workers::store::{self, Migrations, OpenError, Trouble};
+use workers::store::{self, Migrations, OpenError, Options, Purpose, Trouble};
 
 use crate::config::Config;
 use crate::provider;
@@ -32,13 +32,13 @@ pub enum CheckError {
     Answer(String),
 }
 
-/// Tries each in turn and says so on stdout. Changes nothing: missing migrations are a fault here.
+/// Tries each in turn and says so on stdout. Missing migrations are a fault here; a service may be running.
 ///
 /// # Errors
 /// The first thing that is not fit.
 pub async fn run(config: &Config) -> Result<(), CheckError> {
     println!("settings: ok");
-    let options = store::Options { migrations: Migrations::Require, ..store::Options::default() };
+    let options = Options { migrations: Migrations::Require, purpose: Purpose::Visit, ..Options::default() };
     let database = store::open(config.database_url.expose_secret(), &options).await?;
     database.store.ping().await?;
     println!("database: ok");

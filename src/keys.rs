@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use workers::ports::{Ids, SystemIds};
 use workers::registry::ApiKey;
-use workers::store::{self, OpenError, Trouble};
+use workers::store::{self, Database, Migrations, OpenError, Options, Purpose, Trouble};
 use workflows::time::At;
 
 use crate::config;
@@ -62,7 +62,7 @@ pub enum KeyError {
 /// # Errors
 /// [`KeyError`].
 pub async fn run(command: Command, database_url: &SecretString) -> Result<(), KeyError> {
-    let database = store::open(database_url.expose_secret(), &store::Options::default()).await?;
+    let database = visit(database_url).await?;
     let now = database.store.clock().now();
     match command {
         Command::Create { role, subject, expires } => {
@@ -83,6 +83,16 @@ pub async fn run(command: Command, database_url: &SecretString) -> Result<(), Ke
     }
     database.upkeep.close().await;
     Ok(())
+}
+
+/// The database, whether a service is using it or not.
+async fn visit(database_url: &SecretString) -> Result<Database, OpenError> {
+    let beside = Options { migrations: Migrations::Require, purpose: Purpose::Visit, ..Options::default() };
+    match store::open(database_url.expose_secret(), &Options::default()).await {
+        // Whoever uses it has migrated it.
+        Err(OpenError::InUse { .. }) => store::open(database_url.expose_secret(), &beside).await,
+        opened => opened,
+    }
 }
 
 /// A key and its secret: `sk_` and 256 bits in base64url.

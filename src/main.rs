@@ -40,7 +40,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let matches = CommandLine::command().after_help(config::help()).get_matches();
+    let settings = config::help();
+    let matches = CommandLine::command()
+        .mut_subcommands(|command| command.after_help(settings.clone()))
+        .after_help(settings.clone())
+        .get_matches();
     let CommandLine { command } =
         CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(command) {
@@ -56,8 +60,8 @@ fn main() -> ExitCode {
 
 /// The environment as far as logging goes: the demonstration tells its own story unless somebody wants the log too.
 fn log_environment(command: &Command) -> Environment {
-    let quiet = matches!(command, Command::Dev(_)).then(|| ("LOG".to_owned(), "warn".to_owned()));
-    quiet.into_iter().chain(std::env::vars()).collect()
+    let environment = Environment::of_process();
+    if matches!(command, Command::Dev(_)) { environment.with_default("LOG", "warn") } else { environment }
 }
 
 fn run(command: Command) -> Result<(), Failure> {

@@ -238,8 +238,8 @@ fn tokens(from: &Environment, mode: ServiceMode) -> Result<Tokens, BadSetting> {
         secret: from.read(&table::JWT_SECRET, |text| {
             if text.len() < least { Err("must have at least 32 bytes in live mode") } else { Ok(text.into()) }
         })?,
-        issuer: from.optional(&table::JWT_ISSUER, text)?,
-        audience: from.optional(&table::JWT_AUDIENCE, text)?,
+        issuer: plain(from, &table::JWT_ISSUER)?,
+        audience: plain(from, &table::JWT_AUDIENCE)?,
     })
 }
 
@@ -271,7 +271,7 @@ fn limits(from: &Environment, least: &Setting, most: &Setting) -> Result<Limits,
 }
 
 fn neonomics(from: &Environment) -> Result<Neonomics, BadSetting> {
-    let client_id = from.optional(&table::NEONOMICS_CLIENT_ID, text)?;
+    let client_id = plain(from, &table::NEONOMICS_CLIENT_ID)?;
     let client_secret: Option<SecretString> = from.text(&table::NEONOMICS_CLIENT_SECRET)?;
     if client_id.is_some() != client_secret.is_some() {
         let missing =
@@ -306,8 +306,9 @@ fn neonomics(from: &Environment) -> Result<Neonomics, BadSetting> {
     })
 }
 
-fn text(text: &str) -> Result<String, std::convert::Infallible> {
-    Ok(text.to_owned())
+/// Text that is taken as it is.
+fn plain(from: &Environment, setting: &Setting) -> Result<Option<String>, BadSetting> {
+    Ok(from.text(setting)?.map(|text| text.expose_secret().to_owned()))
 }
 
 /// One of a few words.
@@ -341,10 +342,10 @@ mod tests {
         let config = read(&[("JWT_SECRET", "s")]).unwrap();
         assert_eq!(config.database_url.expose_secret(), "sqlite://data/sluse.db");
         assert_eq!(config.front.public_base("127.0.0.1:4711".parse().unwrap()), "http://127.0.0.1:4711");
-        assert_eq!(config.payments.sca_timeout, Duration::from_secs(300));
+        assert_eq!(config.payments.sca_timeout, Duration::from_mins(5));
         assert_eq!(config.payments.remittance.least.minor, 10_000);
         assert_eq!(config.payments.remittance.most.minor, 5_000_000);
-        assert_eq!(config.neonomics.replay_window, Some(Duration::from_secs(86_400)));
+        assert_eq!(config.neonomics.replay_window, Some(Duration::from_hours(24)));
         assert_eq!(config.neonomics.base_url, "http://127.0.0.1:8090");
     }
 

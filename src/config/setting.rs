@@ -55,7 +55,18 @@ pub struct Environment {
 impl Environment {
     /// Of this process.
     pub fn of_process() -> Self {
-        std::env::vars().collect()
+        // What is not UTF-8 becomes a value that no setting accepts, instead of a panic.
+        let text = |part: std::ffi::OsString| part.to_string_lossy().into_owned();
+        std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    /// The same, where an absent or empty `name` counts as `value`.
+    #[must_use]
+    pub fn with_default(mut self, name: &str, value: &str) -> Self {
+        if self.variable(name).is_none() {
+            self.variables.insert(name.to_owned(), value.into());
+        }
+        self
     }
 
     /// The text of a setting, or of its default; `None` where there is neither. An empty value counts as absent.

@@ -7,7 +7,7 @@ use super::setting::{Fallback, Setting};
 macro_rules! settings {
     ($($(#[$group:meta])* $section:literal { $($name:ident = $fallback:expr, $help:literal;)+ })+) => {
         $($(
-            #[doc = $help]
+            #[doc = concat!("`", stringify!($name), "`.")]
             pub const $name: Setting = Setting { name: stringify!($name), fallback: $fallback, help: $help };
         )+)+
 

@@ -102,7 +102,7 @@ fn secret(path: &Path) -> Result<String, Failure> {
         Err(error) => return Err(error.into()),
     }
     let ids = workers::ports::SystemIds;
-    let secret: String = (0..2).map(|_| format!("{:032x}", workers::ports::Ids::random(&ids))).collect();
+    let secret: String = [(), ()].map(|()| format!("{:032x}", workers::ports::Ids::random(&ids))).concat();
     private(path, &secret)?;
     Ok(secret)
 }

@@ -128,8 +128,9 @@ impl Caller {
     /// `forbidden` for anybody else, `validation_failed` for a backend that does not say for whom.
     pub fn acts_for(&self, on_behalf_of: Given<UserId>) -> Result<UserId, Problem> {
         match (self.user(), self.role, on_behalf_of) {
-            (Some(user), _, Given::Absent | Given::Null) => Ok(user),
-            (None, Role::Service, Given::Value(user)) => Ok(user),
+            (Some(user), _, Given::Absent | Given::Null) | (None, Role::Service, Given::Value(user)) => {
+                Ok(user)
+            }
             (None, Role::Service, Given::Absent | Given::Null) => {
                 Err(Problem::field("onBehalfOf", "is required for the service role"))
             }
@@ -150,11 +151,6 @@ impl Caller {
             }
             (None, Role::User | Role::Merchant) => Err(Code::Forbidden.into()),
         }
-    }
-
-    /// Lets the app's backend through.
-    pub fn provisions(&self) -> Result<(), Problem> {
-        if self.role == Role::Service { Ok(()) } else { Err(Code::Forbidden.into()) }
     }
 }
 
@@ -277,10 +273,8 @@ fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
         let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
         let secret = secret.trim();
         let clear = given.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty();
-        return clear.then_some(match secret.starts_with(KEY_PREFIX) {
-            true => Credential::Key(secret),
-            false => Credential::Token(secret),
-        });
+        let shown = if secret.starts_with(KEY_PREFIX) { Credential::Key } else { Credential::Token };
+        return clear.then_some(shown(secret));
     }
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut tokens = cookies
@@ -301,6 +295,18 @@ async fn key_caller(app: &App, secret: &str) -> Result<Caller, Problem> {
     }
 }
 
+/// The app's own backend, which registers people, accounts and prices. Decided before the body is looked at.
+pub struct Backend;
+
+impl FromRequestParts<App> for Backend {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.role == Role::Service { Ok(Backend) } else { Err(Code::Forbidden.into()) }
+    }
+}
+
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
@@ -311,9 +317,7 @@ fn is_same_site(headers: &HeaderMap, origins: &[String]) -> bool {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
     match (text(header::ORIGIN), site) {
-        (Some(origin), Some("cross-site")) | (Some(origin), None) => {
-            origins.iter().any(|ours| ours == origin)
-        }
+        (Some(origin), Some("cross-site") | None) => origins.iter().any(|ours| ours == origin),
         (Some(_) | None, Some("same-origin" | "none")) => true,
         (Some(origin), Some(_)) => origins.iter().any(|ours| ours == origin),
         (None, Some(_) | None) => false,
@@ -322,8 +326,11 @@ fn is_same_site(headers: &HeaderMap, origins: &[String]) -> bool {
 
 /// The origins of addresses, as browsers write them; an app's own scheme has none.
 pub fn origins<'a>(urls: impl IntoIterator<Item = &'a Url>) -> Vec<String> {
-    let origins = urls.into_iter().map(Url::origin).filter(|origin| origin.is_tuple());
-    origins.map(|origin| origin.ascii_serialization()).collect()
+    let written = |url: &Url| {
+        let origin = url.origin();
+        origin.is_tuple().then(|| origin.ascii_serialization())
+    };
+    urls.into_iter().filter_map(written).collect()
 }
 
 #[cfg(test)]
@@ -360,7 +367,7 @@ mod tests {
         for (claims, expected) in [
             (json!({"sub": "usr_1", "role": "user", "exp": NOW + 1}), true),
             (json!({"sub": "usr_1", "exp": NOW + 1}), true),
-            (json!({"sub": "usr_1", "role": "user", "exp": NOW as f64 + 0.5}), true),
+            (json!({"sub": "usr_1", "role": "user", "exp": 1_771_833_600.5}), true),
             (json!({"sub": "usr_1", "role": "user", "exp": NOW - 59}), true),
             (json!({"sub": "usr_1", "role": "user", "exp": NOW - 60}), false),
             (json!({"sub": "usr_1", "role": "user"}), false),

@@ -36,11 +36,13 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
         let bytes = read(request).await?;
-        match bytes.is_empty() {
-            true => Ok(OptionalJson(T::default())),
-            false if !is_json => Err(Code::UnsupportedMediaType.into()),
-            false => object(&bytes).map(OptionalJson),
+        if bytes.is_empty() {
+            return Ok(OptionalJson(T::default()));
         }
+        if !is_json {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        object(&bytes).map(OptionalJson)
     }
 }
 
@@ -131,7 +133,7 @@ mod tests {
             ("application/json", r#"{"nome":"x"}"#, Code::ValidationFailed),
             ("application/json", &large, Code::PayloadTooLarge),
         ] {
-            assert_eq!(answer(kind, body.to_owned()).await.unwrap_err(), code, "{kind} {:.40}", body);
+            assert_eq!(answer(kind, body.to_owned()).await.unwrap_err(), code, "{kind} {body:.40}");
         }
         for kind in [
             "application/json",

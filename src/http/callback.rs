@@ -41,7 +41,7 @@ pub struct ReturnQuery {
 }
 
 /// Return from the bank: has the payment's status asked for and sends the browser back to the app.
-#[utoipa::path(get, path = "/v1/payments/callback", tag = "Payments", params(ReturnQuery), security(()),
+#[utoipa::path(get, path = "/v1/payments/callback", tag = "Payments", operation_id = "returnFromBank", params(ReturnQuery), security(()),
     responses(
         (status = 303, description = "To the app, with `transactionId`"),
         (status = 400, description = "`invalid_state`"),

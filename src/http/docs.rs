@@ -20,8 +20,9 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 /// What is not derived from a handler.
 pub fn base() -> OpenApi {
-    let codes: String =
-        Code::ALL.iter().map(|code| format!("- `{}` ({})\n", code.word(), code.status().as_u16())).collect();
+    let codes: Vec<String> =
+        Code::ALL.iter().map(|code| format!("- `{}` ({})", code.word(), code.status().as_u16())).collect();
+    let codes = codes.join("\n");
     let description = format!(
         "Payments by the payer's own bank, carried out durably.\n\n\
          Every answer carries `x-request-id`. Every error has the same form, \
@@ -103,8 +104,6 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::*;
-
     fn document() -> Value {
         serde_json::to_value(super::super::description()).unwrap()
     }
@@ -137,8 +136,11 @@ mod tests {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
         }
+        let mut names = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
+                let name = operation["operationId"].as_str().unwrap();
+                assert!(names.insert(name), "{name} names two operations");
                 assert!(operation["responses"]["default"].is_object(), "{method} {path}");
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }

@@ -302,7 +302,6 @@ mod tests {
     use super::*;
 
     async fn ask(method: &str, path: &str, accept: &str) -> (Response<()>, Value) {
-        #[expect(clippy::unused_async, reason = "a handler is an async function")]
         async fn panics() -> StatusCode {
             panic!("select secret from users")
         }

@@ -45,7 +45,7 @@ pub struct EventsQuery {
 ///
 /// The id of an event is the number of its transition; a client that lost the connection sends the last one it saw as
 /// `Last-Event-ID` and misses nothing.
-#[utoipa::path(get, path = "/v1/transactions/{id}/events", tag = "Payments",
+#[utoipa::path(get, path = "/v1/transactions/{id}/events", tag = "Payments", operation_id = "followTransaction",
     params(
         ("id" = String, Path, description = "A transaction's id"),
         EventsQuery,

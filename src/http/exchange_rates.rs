@@ -8,7 +8,7 @@ use workflows::money::{Currency, Rate};
 use workflows::time::At;
 
 use super::App;
-use super::auth::Caller;
+use super::auth::{Backend, Caller};
 use super::body::Json;
 use super::error::{Code, Problem};
 use super::money::Decimal;
@@ -42,7 +42,7 @@ pub struct RateRequest {
     to: Given<Currency>,
     /// The price: a decimal string or number above 0.
     #[serde(default)]
-    #[schema(value_type = String, required, example = "0.0870")]
+    #[schema(value_type = Decimal, inline, required, example = "0.0870")]
     rate: Given<Decimal>,
     /// Until when it may be promised; for ever when absent.
     #[serde(default)]
@@ -89,21 +89,20 @@ pub struct RateQuery {
 }
 
 /// Store prices; all of them or, when one is wrong, none.
-#[utoipa::path(put, path = "/v1/exchange-rates", tag = "Provisioning", request_body = RatesRequest,
+#[utoipa::path(put, path = "/v1/exchange-rates", tag = "Provisioning", operation_id = "putExchangeRates", request_body = RatesRequest,
     responses((status = 200, body = RatesResource)))]
 pub async fn put(
     State(app): State<App>,
-    caller: Caller,
+    _: Backend,
     Json(request): Json<RatesRequest>,
 ) -> Result<axum::Json<RatesResource>, Problem> {
-    caller.provisions()?;
     let rates = request.rates()?;
     app.registry.put_rates(&rates, app.engine.now()).await?;
     Ok(axum::Json(RatesResource { rates: rates.into_iter().map(Into::into).collect() }))
 }
 
 /// Read the price of a pair.
-#[utoipa::path(get, path = "/v1/exchange-rates", tag = "Payments", params(RateQuery),
+#[utoipa::path(get, path = "/v1/exchange-rates", tag = "Payments", operation_id = "readExchangeRate", params(RateQuery),
     responses((status = 200, body = RateResource), (status = 404, description = "`not_found`: no price, or it has expired")))]
 pub async fn read(
     State(app): State<App>,

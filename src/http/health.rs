@@ -18,13 +18,13 @@ pub struct Health {
 const OK: axum::Json<Health> = axum::Json(Health { status: "ok" });
 
 /// Whether the process answers at all.
-#[utoipa::path(get, path = "/livez", tag = "Health", security(()), responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/livez", tag = "Health", operation_id = "live", security(()), responses((status = 200, body = Health)))]
 pub async fn live() -> axum::Json<Health> {
     OK
 }
 
 /// Whether the process can take work: its database answers and it is not shutting down.
-#[utoipa::path(get, path = "/readyz", tag = "Health", security(()),
+#[utoipa::path(get, path = "/readyz", tag = "Health", operation_id = "ready", security(()),
     responses((status = 200, body = Health), (status = 503, description = "`database_unavailable`, `overloaded`")))]
 pub async fn ready(State(app): State<App>) -> Result<axum::Json<Health>, Problem> {
     if !app.engine.accepting() {
@@ -35,7 +35,7 @@ pub async fn ready(State(app): State<App>) -> Result<axum::Json<Health>, Problem
 }
 
 /// Whether the service is available to the public.
-#[utoipa::path(get, path = "/v1/health", tag = "Health", security(()),
+#[utoipa::path(get, path = "/v1/health", tag = "Health", operation_id = "health", security(()),
     responses((status = 200, body = Health), (status = 503, description = "`database_unavailable`")))]
 pub async fn public(State(app): State<App>) -> Result<axum::Json<Health>, Problem> {
     app.engine.ping().await?;

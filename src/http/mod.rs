@@ -2,6 +2,8 @@
 //!
 //! A handler parses, makes one call and answers; every error goes through [`error`]. No SQL is known here.
 
+#![expect(unused_qualifications, reason = "utoipa writes the paths of parameter types in full")]
+
 mod auth;
 mod bank_accounts;
 mod body;

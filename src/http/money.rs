@@ -3,10 +3,22 @@
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::value::RawValue;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A decimal number as it was written: `"2010.00"` and `2010.00` are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decimal(pub String);
+
+impl PartialSchema for Decimal {
+    fn schema() -> RefOr<Schema> {
+        let either = SchemaType::from_iter([Type::String, Type::Number]);
+        RefOr::T(ObjectBuilder::new().schema_type(either).into())
+    }
+}
+
+impl ToSchema for Decimal {}
 
 impl<'de> Deserialize<'de> for Decimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

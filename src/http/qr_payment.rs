@@ -33,7 +33,7 @@ pub struct QrPaymentRequest {
     merchant_id: Given<MerchantId>,
     /// What to pay: a decimal string or number with at most two decimals.
     #[serde(default)]
-    #[schema(value_type = String, required, example = "149.00")]
+    #[schema(value_type = Decimal, inline, required, example = "149.00")]
     amount: Given<Decimal>,
     /// NOK when absent.
     #[serde(default)]
@@ -64,7 +64,7 @@ struct Wish {
 #[utoipa::path(
     post,
     path = "/v1/transactions/qr-payment",
-    tag = "Payments",
+    tag = "Payments", operation_id = "startQrPayment",
     params(
         ("Idempotency-Key" = String, Header, description = "1 to 255 printable ASCII characters; the same key starts one payment"),
         ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for the link (default 5, at most 30)"),

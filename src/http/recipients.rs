@@ -12,7 +12,7 @@ use workflows::money::Currency;
 use workflows::ports::payments::CreditorAccount;
 
 use super::App;
-use super::auth::{Caller, Role};
+use super::auth::{Backend, Caller, Role};
 use super::bank_accounts::owner;
 use super::body::{Json, OptionalJson};
 use super::error::{Code, Problem};
@@ -97,6 +97,7 @@ pub struct ListQuery {
     #[param(value_type = Option<String>)]
     user_id: Option<UserId>,
     /// From 1 to 200; 50 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -113,7 +114,7 @@ pub struct OwnerQuery {
 }
 
 /// Store a recipient under an id of the caller's choice, or replace it.
-#[utoipa::path(put, path = "/v1/users/{userId}/recipients/{id}", tag = "Provisioning",
+#[utoipa::path(put, path = "/v1/users/{userId}/recipients/{id}", tag = "Provisioning", operation_id = "putRecipient",
     params(("userId" = String, Path, description = "The person"),
         ("id" = String, Path, description = "An id of the caller's choice: rec_ and 1 to 64 letters, digits, _ or -")),
     request_body = RecipientRequest,
@@ -123,11 +124,10 @@ pub struct OwnerQuery {
         (status = 422, description = "`invalid_iban`")))]
 pub async fn put(
     State(app): State<App>,
-    caller: Caller,
+    _: Backend,
     Chosen((owner, id)): Chosen<(UserId, RecipientId)>,
     Json(request): Json<RecipientRequest>,
 ) -> Result<(StatusCode, axum::Json<RecipientResource>), Problem> {
-    caller.provisions()?;
     if request.on_behalf_of != Given::Absent {
         return Err(Problem::field("onBehalfOf", "the address says whose recipient it is"));
     }
@@ -142,7 +142,7 @@ pub async fn put(
 }
 
 /// Store a recipient of one's own.
-#[utoipa::path(post, path = "/v1/recipients", tag = "Recipients", request_body = RecipientRequest,
+#[utoipa::path(post, path = "/v1/recipients", tag = "Recipients", operation_id = "createRecipient", request_body = RecipientRequest,
     responses((status = 201, description = "Stored", body = RecipientResource),
         (status = 422, description = "`invalid_iban`")))]
 pub async fn create(
@@ -161,7 +161,7 @@ pub async fn create(
 }
 
 /// List one's own recipients, by id.
-#[utoipa::path(get, path = "/v1/recipients", tag = "Recipients", params(ListQuery),
+#[utoipa::path(get, path = "/v1/recipients", tag = "Recipients", operation_id = "listRecipients", params(ListQuery),
     responses((status = 200, body = Page<RecipientResource>)))]
 pub async fn list(
     State(app): State<App>,
@@ -177,7 +177,7 @@ pub async fn list(
 }
 
 /// Read a recipient of one's own.
-#[utoipa::path(get, path = "/v1/recipients/{id}", tag = "Recipients",
+#[utoipa::path(get, path = "/v1/recipients/{id}", tag = "Recipients", operation_id = "readRecipient",
     params(("id" = String, Path, description = "A recipient's id"), OwnerQuery),
     responses((status = 200, body = RecipientResource), (status = 404, description = "`not_found`")))]
 pub async fn read(
@@ -191,7 +191,7 @@ pub async fn read(
 }
 
 /// Change a recipient of one's own: fields that are absent stay as they are, `null` takes an optional one away.
-#[utoipa::path(patch, path = "/v1/recipients/{id}", tag = "Recipients",
+#[utoipa::path(patch, path = "/v1/recipients/{id}", tag = "Recipients", operation_id = "changeRecipient",
     params(("id" = String, Path, description = "A recipient's id")),
     request_body = RecipientRequest,
     responses((status = 200, body = RecipientResource), (status = 404, description = "`not_found`"),
@@ -204,7 +204,7 @@ pub async fn change(
 ) -> Result<axum::Json<RecipientResource>, Problem> {
     let owner = caller.acts_for(std::mem::take(&mut request.on_behalf_of))?;
     let known = find(&app, &owner, &id).await?;
-    let recipient = request.recipient(id, owner, Some(known))?;
+    let recipient = request.recipient(id, owner, Some(&known))?;
     store(&app, &recipient).await?;
     Ok(axum::Json(recipient.into()))
 }
@@ -220,7 +220,7 @@ pub struct RemoveRequest {
 }
 
 /// Remove a recipient of one's own. Payments to it are not touched.
-#[utoipa::path(delete, path = "/v1/recipients/{id}", tag = "Recipients",
+#[utoipa::path(delete, path = "/v1/recipients/{id}", tag = "Recipients", operation_id = "removeRecipient",
     params(("id" = String, Path, description = "A recipient's id"), OwnerQuery),
     responses((status = 204, description = "Removed"), (status = 404, description = "`not_found`")))]
 pub async fn remove(
@@ -236,10 +236,8 @@ pub async fn remove(
         (_, given, _) => given,
     };
     let owner = caller.acts_for(on_behalf_of)?;
-    match app.registry.remove_recipient(&owner, &id).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Code::NotFound.into()),
-    }
+    let removed = app.registry.remove_recipient(&owner, &id).await?;
+    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Code::NotFound.into()) }
 }
 
 async fn find(app: &App, owner: &UserId, id: &RecipientId) -> Result<Recipient, Problem> {
@@ -247,10 +245,8 @@ async fn find(app: &App, owner: &UserId, id: &RecipientId) -> Result<Recipient, 
 }
 
 async fn store(app: &App, recipient: &Recipient) -> Result<(), Problem> {
-    match app.registry.put_recipient(recipient, app.engine.now()).await? {
-        true => Ok(()),
-        false => Err(Code::NotFound.into()),
-    }
+    let stored = app.registry.put_recipient(recipient, app.engine.now()).await?;
+    if stored { Ok(()) } else { Err(Code::NotFound.into()) }
 }
 
 impl RecipientRequest {
@@ -259,9 +255,9 @@ impl RecipientRequest {
         self,
         id: RecipientId,
         owner: UserId,
-        known: Option<Recipient>,
+        known: Option<&Recipient>,
     ) -> Result<Recipient, Problem> {
-        let request = match &known {
+        let request = match known {
             Some(known) => self.filled_from(known),
             None => self,
         };
@@ -369,7 +365,7 @@ impl From<Recipient> for RecipientResource {
 mod tests {
     use super::*;
 
-    fn read(body: &str, known: Option<Recipient>) -> Result<Recipient, Problem> {
+    fn read(body: &str, known: Option<&Recipient>) -> Result<Recipient, Problem> {
         let request: RecipientRequest = serde_json::from_str(body).unwrap();
         request.recipient("rec_marko".parse().unwrap(), "usr_kari".parse().unwrap(), known)
     }
@@ -386,7 +382,7 @@ mod tests {
         for (from, to, code) in [
             (BY_IBAN, BY_IBAN.replace("57\"", "58\""), Code::InvalidIban),
             (BY_IBAN, BY_IBAN.replace("iban", "town"), Code::ValidationFailed),
-            (BY_IBAN, BY_IBAN.replace("}", r#","bban":"265-1234567-57"}"#), Code::ValidationFailed),
+            (BY_IBAN, BY_IBAN.replace('}', r#","bban":"265-1234567-57"}"#), Code::ValidationFailed),
             (BY_BBAN, BY_BBAN.replace("567-57", "567-58"), Code::ValidationFailed),
             (BY_BBAN, BY_BBAN.replace(r#""bic":"RZBSRSBG","#, ""), Code::ValidationFailed),
             (BY_BBAN, BY_BBAN.replace("\"RSD\"", "\"XXX\""), Code::ValidationFailed),
@@ -399,13 +395,13 @@ mod tests {
 
     #[test]
     fn a_change_keeps_what_is_absent_and_drops_what_is_null() {
-        let known = read(&BY_BBAN.replace("}", r#","town":"Beograd"}"#), None).ok().unwrap();
-        let same = read("{}", Some(known.clone())).ok().unwrap();
+        let known = read(&BY_BBAN.replace('}', r#","town":"Beograd"}"#), None).ok().unwrap();
+        let same = read("{}", Some(&known)).ok().unwrap();
         assert!(same == known);
-        let changed = read(r#"{"name":"Ana","town":null}"#, Some(known.clone())).ok().unwrap();
+        let changed = read(r#"{"name":"Ana","town":null}"#, Some(&known)).ok().unwrap();
         assert_eq!((changed.name.as_str(), changed.town), ("Ana", None));
-        let moved = read(r#"{"iban":"RS35265000000123456757"}"#, Some(known.clone())).ok().unwrap();
+        let moved = read(r#"{"iban":"RS35265000000123456757"}"#, Some(&known)).ok().unwrap();
         assert!(matches!(moved.account, CreditorAccount::Iban(_)));
-        assert!(read(r#"{"name":null}"#, Some(known)).is_err());
+        assert!(read(r#"{"name":null}"#, Some(&known)).is_err());
     }
 }

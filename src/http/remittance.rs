@@ -36,7 +36,7 @@ pub struct RemittanceRequest {
     recipient_id: Given<RecipientId>,
     /// What the bank shall move, the fee not included: a decimal string or number with at most two decimals.
     #[serde(default)]
-    #[schema(value_type = String, required, example = "2000.00")]
+    #[schema(value_type = Decimal, inline, required, example = "2000.00")]
     amount: Given<Decimal>,
     /// Another name for `sendCurrency`; both must agree.
     #[serde(default)]
@@ -81,7 +81,7 @@ struct Wish {
 #[utoipa::path(
     post,
     path = "/v1/transactions/remittance",
-    tag = "Payments",
+    tag = "Payments", operation_id = "startRemittance",
     params(
         ("Idempotency-Key" = String, Header, description = "1 to 255 printable ASCII characters; the same key starts one payment"),
         ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for the link (default 5, at most 30)"),

@@ -33,12 +33,15 @@ pub struct ListQuery {
     /// `remittance` or `qr_payment`.
     r#type: Option<String>,
     /// Created at or after this time (RFC 3339).
+    #[param(format = DateTime)]
     from: Option<String>,
     /// Created before this time (RFC 3339).
+    #[param(format = DateTime)]
     to: Option<String>,
     /// Whose; for backends and operators, who see everybody's.
     user_id: Option<String>,
     /// From 1 to 200; 50 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
@@ -55,7 +58,7 @@ pub struct ActionRequest {
 }
 
 /// List transactions, newest first.
-#[utoipa::path(get, path = "/v1/transactions", tag = "Payments", params(ListQuery),
+#[utoipa::path(get, path = "/v1/transactions", tag = "Payments", operation_id = "listTransactions", params(ListQuery),
     responses((status = 200, body = Page<Transaction>)))]
 pub async fn list(
     State(app): State<App>,
@@ -73,7 +76,7 @@ pub async fn list(
 ///
 /// With `Prefer: wait=N` the answer comes with the next change, at the latest after N seconds. Send the `ETag` of the
 /// state you know as `If-None-Match`, so that a change in between is not missed.
-#[utoipa::path(get, path = "/v1/transactions/{id}", tag = "Payments",
+#[utoipa::path(get, path = "/v1/transactions/{id}", tag = "Payments", operation_id = "readTransaction",
     params(
         ("id" = String, Path, description = "A transaction's id"),
         ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for a change (at most 30)"),
@@ -99,9 +102,10 @@ pub async fn read(
         let newest = app.engine.wait(instance.id, timeout, moved).await?;
         instance = newest.unwrap_or(instance);
     }
-    let mut response = match known == Some(instance.seq) {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => axum::Json(Transaction::of(&instance)?).into_response(),
+    let mut response = if known == Some(instance.seq) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        axum::Json(Transaction::of(&instance)?).into_response()
     };
     prefer.applied(response.headers_mut());
     let etag = HeaderValue::try_from(format!("\"{}\"", instance.seq))
@@ -111,7 +115,7 @@ pub async fn read(
 }
 
 /// Cancel a transaction before the point of no return.
-#[utoipa::path(post, path = "/v1/transactions/{id}/cancel", tag = "Payments",
+#[utoipa::path(post, path = "/v1/transactions/{id}/cancel", tag = "Payments", operation_id = "cancelTransaction",
     params(
         ("id" = String, Path, description = "A transaction's id"),
         ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for the end (default 5, at most 30)"),
@@ -149,7 +153,7 @@ pub async fn cancel(
 }
 
 /// Go on with a payment that waits for its payer: creates it at the bank and answers with the approval link.
-#[utoipa::path(post, path = "/v1/transactions/{id}/continue", tag = "Payments",
+#[utoipa::path(post, path = "/v1/transactions/{id}/continue", tag = "Payments", operation_id = "continueTransaction",
     params(
         ("id" = String, Path, description = "A transaction's id"),
         ("Prefer" = Option<String>, Header, description = "wait=N: how many seconds to wait for the link (default 5, at most 30)"),

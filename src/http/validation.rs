@@ -53,7 +53,7 @@ impl Faults {
     pub fn optional<T>(&mut self, field: &str, given: Given<T>) -> Option<T> {
         match given {
             Given::Absent | Given::Null => None,
-            present => self.required(field, present),
+            present @ (Given::Value(_) | Given::Wrong(_)) => self.required(field, present),
         }
     }
 

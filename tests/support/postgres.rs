@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{LazyLock, Mutex};
@@ -18,7 +18,7 @@ pub struct Cluster {
     directory: PathBuf,
     server: Mutex<Option<Child>>,
     databases: AtomicU32,
-    _watcher: ChildStdin,
+    watcher: Child,
 }
 
 impl Cluster {
@@ -42,8 +42,7 @@ impl Cluster {
             "--no-sync",
             "--no-instructions",
         ]));
-        let cluster =
-            Cluster { directory, server: Mutex::new(None), databases: AtomicU32::new(0), _watcher: watcher };
+        let cluster = Cluster { directory, server: Mutex::new(None), databases: AtomicU32::new(0), watcher };
         cluster.start();
         cluster
     }
@@ -127,6 +126,8 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.kill();
+        drop(self.watcher.stdin.take());
+        self.watcher.wait().expect("the watcher was started here");
     }
 }
 
@@ -137,8 +138,8 @@ pub fn shared() -> &'static Cluster {
 }
 
 /// Removes the directory when this process is gone: the watcher's input ends then.
-fn watch(directory: &Path) -> ChildStdin {
-    let mut watcher = Command::new("sh")
+fn watch(directory: &Path) -> Child {
+    Command::new("sh")
         .arg("-c")
         .arg("trap '' INT TERM HUP; cat; for n in 1 2 3 4 5 6 7 8 9; do rm -rf \"$0\" && exit; sleep 1; done")
         .arg(directory)
@@ -146,8 +147,7 @@ fn watch(directory: &Path) -> ChildStdin {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("a shell");
-    watcher.stdin.take().expect("its input is piped")
+        .expect("a shell")
 }
 
 /// Starts a process from a thread that lives as long as this process: the kernel's "your parent died" is about the

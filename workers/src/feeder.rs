@@ -34,7 +34,6 @@ pub(crate) struct Job {
 #[derive(Clone)]
 pub(crate) struct Hands {
     pub(crate) free: Arc<Semaphore>,
-    pub(crate) most: usize,
     pub(crate) jobs: mpsc::UnboundedSender<Job>,
 }
 
@@ -78,36 +77,37 @@ impl Feeder {
 
     /// Looks once. Answers when to look again.
     async fn feed(&self) -> Result<At, Trouble> {
-        let free = self.free_hands().await;
+        // The semaphore is never closed. While every hand is busy there is nothing to look for.
+        drop(self.hands.free.acquire().await);
         self.wake.forget();
-        let lanes = self.store.lanes().await?;
+        let mut lanes = self.store.lanes().await?;
         let now = self.now();
+        // Where hands are fewer than lanes, who waited longest goes first.
+        lanes.sort_by_key(|lane| lane.due_at);
         let due: Vec<Lane> =
             lanes.iter().filter(|lane| lane.due_at <= now).map(|lane| lane.lane.clone()).collect();
         if due.is_empty() {
             let quiet = now.plus(QUIET);
-            return Ok(lanes.iter().map(|lane| lane.due_at).min().map_or(quiet, |next| next.min(quiet)));
+            return Ok(lanes.first().map_or(quiet, |next| next.due_at.min(quiet)));
         }
-        // No lane takes every hand while another has work: one slow bank must not stop the others.
-        let room = (free / due.len()).max(1);
-        let wanted: Vec<(Lane, usize)> = due.into_iter().take(free).map(|lane| (lane, room)).collect();
+        // Hands first: a claim that had to wait for one could lapse before it is begun.
+        let mut hands = self.free_hands();
+        // Every lane gets the same share of them: one slow bank must not stop the others.
+        let room = (hands.len() / due.len()).max(1);
+        let wanted: Vec<(Lane, usize)> = due.into_iter().take(hands.len()).map(|lane| (lane, room)).collect();
         let claimed = self.store.claim(&wanted, &self.node, now, self.lease).await?;
         let next = if claimed.is_empty() { now.plus(CONTENDED) } else { now };
+        let lapses_at = now.plus(self.lease);
         for claimed in claimed {
-            // Hands are taken by starts too; a claim without one waits here and is prolonged like any other.
-            let Ok(hand) = Arc::clone(&self.hands.free).acquire_owned().await else { break };
-            let lapses_at = now.plus(self.lease);
+            let Some(hand) = hands.pop() else { break };
+            // Nobody performs any more: the claim lapses.
             let _ = self.hands.jobs.send(Job { claimed, live: None, lapses_at, hand });
         }
         Ok(next)
     }
 
-    /// How many hands are free; waits for the first.
-    async fn free_hands(&self) -> usize {
-        // The semaphore is never closed.
-        drop(self.hands.free.acquire().await);
-        let busy_lane_share = (self.hands.most * 3 / 4).max(1);
-        self.hands.free.available_permits().clamp(1, busy_lane_share)
+    fn free_hands(&self) -> Vec<OwnedSemaphorePermit> {
+        std::iter::from_fn(|| self.hands.take()).collect()
     }
 
     async fn rest(&self, until: At) {

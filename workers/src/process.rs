@@ -44,11 +44,8 @@ pub fn assemble(
     let (hub, wake) = (Arc::new(Hub::default()), Arc::new(Wake::new()));
     let committer = Committer::start(Arc::clone(&store), node.clone(), Arc::clone(&hub), Arc::clone(&wake));
     let (jobs, inbox) = mpsc::unbounded_channel();
-    let hands = (options.steps_in_flight > 0).then(|| Hands {
-        free: Arc::new(Semaphore::new(options.steps_in_flight)),
-        most: options.steps_in_flight,
-        jobs,
-    });
+    let hands = (options.steps_in_flight > 0)
+        .then(|| Hands { free: Arc::new(Semaphore::new(options.steps_in_flight)), jobs });
     let engine = Engine::new(Parts {
         store: Arc::clone(&store),
         book: book.clone(),

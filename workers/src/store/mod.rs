@@ -36,7 +36,7 @@ mod value;
 
 pub use history::{HistoryRow, Verdict, verify_chain};
 pub use memory::MemoryStore;
-pub use open::{Database, Migrations, OpenError, Options, open};
+pub use open::{Database, Migrations, OpenError, Options, Purpose, open};
 pub use upkeep::Upkeep;
 
 /// Durable state of every instance. Each method is one transaction.

@@ -25,6 +25,8 @@ pub struct Database {
 pub struct Options {
     /// What to do about migrations that are missing.
     pub migrations: Migrations,
+    /// What for.
+    pub purpose: Purpose,
     /// Connections that read.
     pub readers: u32,
     /// Connections that write; SQLite always has one.
@@ -33,8 +35,17 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { migrations: Migrations::Apply, readers: 4, writers: 4 }
+        Options { migrations: Migrations::Apply, purpose: Purpose::Engine, readers: 4, writers: 4 }
     }
+}
+
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To start workflows and perform their steps. A SQLite file has one engine at a time.
+    Engine,
+    /// To read it and to write the product's tables, beside an engine that may have it: nothing is claimed.
+    Visit,
 }
 
 /// What to do about migrations that are missing.
@@ -111,9 +122,11 @@ pub async fn open(url: &str, options: &Options) -> Result<Database, OpenError> {
             let path = Path::new(rest.strip_prefix("//").unwrap_or(rest));
             let driver = SqliteDriver::open(path, options).await?;
             let database = database(SqlStore::new(driver).await.map_err(OpenError::Ask)?);
-            // The lock on the file says that every engine that claimed something before is dead.
-            let (store, nobody) = (&database.store, NodeId("".into()));
-            store.take_over(&nobody, store.clock().now()).await.map_err(OpenError::Ask)?;
+            if options.purpose == Purpose::Engine {
+                // The lock on the file says that every engine that claimed something before is dead.
+                let (store, nobody) = (&database.store, NodeId("".into()));
+                store.take_over(&nobody, store.clock().now()).await.map_err(OpenError::Ask)?;
+            }
             Ok(database)
         }
         "postgres" | "postgresql" => {

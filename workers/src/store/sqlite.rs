@@ -14,7 +14,7 @@ use workflows::time::At;
 
 use super::driver::{Driver, RoundTrips, Transaction};
 use super::migrations;
-use super::open::{OpenError, Options};
+use super::open::{OpenError, Options, Purpose};
 use super::statement::{Batched, CHUNK, Dialect, Texts, padded};
 use super::value::{Row, Value};
 
@@ -25,7 +25,8 @@ pub(super) struct SqliteDriver {
     readers: SqlitePool,
     texts: Arc<Texts>,
     trips: Arc<RoundTrips>,
-    _only_engine: File,
+    /// Held for as long as this process is the file's engine.
+    _only_engine: Option<File>,
 }
 
 /// How long a connection waits for another one's lock. Only a checkpoint of a reader's leftovers makes it wait at all.
@@ -44,7 +45,10 @@ impl SqliteDriver {
             std::fs::create_dir_all(directory)
                 .map_err(|source| OpenError::File { path: directory.to_owned(), source })?;
         }
-        let only_engine = lock(path)?;
+        let only_engine = match options.purpose {
+            Purpose::Engine => Some(lock(path)?),
+            Purpose::Visit => None,
+        };
         let connect = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

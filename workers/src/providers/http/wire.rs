@@ -21,7 +21,8 @@ use super::{BODY_LIMIT, HttpFault, HttpPort, HttpReply, HttpRequest, Sendings};
 pub struct Waits {
     /// For a connection, name resolution and TLS included (PI-09: 5 s).
     pub connect: Duration,
-    /// For the next byte of an answer (PI-09: 30 s).
+    /// For the next byte of an answer (PI-09: 30 s). The first is waited for from the start, so a value below
+    /// `connect` makes a connection that does not come about an unknown outcome.
     pub read: Duration,
     /// Before a read is sent the second time; doubled before the third and the fourth (profile: 1 s).
     pub retry_base: Duration,
@@ -31,7 +32,7 @@ pub struct Waits {
 #[derive(Debug, Error)]
 pub enum Unusable {
     /// The base address is none.
-    #[error("the base address must be http:// or https:// with a host and without query or fragment")]
+    #[error("the base address must be http:// or https:// with a host and without user, query or fragment")]
     Address,
     /// TLS could not be set up.
     #[error("the HTTP client could not be set up")]
@@ -49,8 +50,9 @@ impl Wire {
     /// For the provider at `base`, such as `https://api.neonomics.io`. Opens no connection yet.
     pub fn open(base: &str, waits: Waits) -> Result<Self, Unusable> {
         let url = Url::parse(base).map_err(|_| Unusable::Address)?;
-        let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !bare {
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        let only_path = url.query().is_none() && url.fragment().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !anonymous || !only_path {
             return Err(Unusable::Address);
         }
         // One connection per call: when HTTP/2 loses a connection, it loses every payment that is under way on it.
@@ -82,8 +84,9 @@ impl Wire {
     fn url(&self, target: &str) -> Result<Url, HttpFault> {
         let url = Url::parse(&format!("{}{target}", self.base))
             .map_err(|_| HttpFault::NotSent("the address could not be built"))?;
-        // A parser that turns `/a/../b` into `/b` would ask about something else than was meant.
-        if url.as_str().strip_prefix(&self.base) == Some(target) {
+        // A parser that turns `/a/../b` into `/b`, or the base into a user's name, would ask about something else than
+        // was meant, or somebody else.
+        if target.starts_with('/') && url.as_str().strip_prefix(&self.base) == Some(target) {
             Ok(url)
         } else {
             Err(HttpFault::NotSent("the address could not be built"))

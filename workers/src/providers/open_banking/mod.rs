@@ -26,7 +26,7 @@ pub use accounts::{
 
 use self::drop_seed::{replies, requests};
 use super::http::{HttpFault, HttpPort, HttpReply, HttpRequest, Unusable, Waits, Wire};
-use super::outcome::{Outcome, finding};
+use super::outcome::{Outcome, Setback, finding};
 use super::token::{TokenSource, Tokens};
 use super::{Context, Provider};
 use crate::ports::{Clock, Ids};
@@ -150,7 +150,7 @@ impl OpenBanking {
             caused_by = ask.context.caused_by,
             status,
             ms = now.since(begun).as_millis(),
-            finding = outcome.as_ref().map_or_else(|setback| setback.word(), |_| "done"),
+            finding = outcome.as_ref().map_or_else(Setback::word, |_| "done"),
             "provider call"
         );
         outcome
@@ -167,13 +167,20 @@ impl OpenBanking {
 
         let request = drafted(context.request_id)?;
         let bearer = self.tokens.bearer(left()).await?;
-        let reply = self.http.send(bearer.sign(request), left()).await?;
+        let reply = self.send(bearer.sign(request), left()).await?;
         if reply.status != StatusCode::UNAUTHORIZED || replies::about_consent(&reply) {
             return Ok(reply);
         }
         let Some(bearer) = self.tokens.another(&bearer, left()).await? else { return Ok(reply) };
         let request = drafted(Uuid::from_u128(self.ids.random()))?;
-        Ok(self.http.send(bearer.sign(request), left()).await?)
+        self.send(bearer.sign(request), left()).await
+    }
+
+    async fn send(&self, request: HttpRequest, left: Duration) -> Outcome<HttpReply> {
+        if left.is_zero() {
+            return Err(Setback::NotSent("the token took all the time"));
+        }
+        Ok(self.http.send(request, left).await?)
     }
 }
 

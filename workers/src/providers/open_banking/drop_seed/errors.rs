@@ -103,12 +103,10 @@ fn is_problem(reply: &HttpReply) -> bool {
 /// RFC 9110 §10.2.3: seconds or a date.
 fn retry_after(reply: &HttpReply, now: At) -> Option<Duration> {
     let text = reply.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = DateTime::parse_from_rfc2822(text).ok()?;
-            At::from_millis(date.timestamp_millis()).since(now)
-        }
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let until_date = || {
+        let date = DateTime::parse_from_rfc2822(text).ok()?;
+        Some(At::from_millis(date.timestamp_millis()).since(now))
     };
-    Some(wait.min(LONGEST_WAIT))
+    seconds.or_else(until_date).map(|wait| wait.min(LONGEST_WAIT))
 }

@@ -6,8 +6,9 @@ use chrono::NaiveDate;
 use http::{HeaderName, Method};
 use serde::Serialize;
 use uuid::Uuid;
+use workflows::accounts::Bic;
 use workflows::ports::PaymentsCall;
-use workflows::ports::payments::{CreditorAccount, Initiation, Product};
+use workflows::ports::payments::{CreditorAccount, Initiation, Product, ReplayKey};
 
 use super::super::accounts::{AccountId, ConsentId, ConsentRequest};
 use crate::providers::http::{HttpFault, HttpRequest, escaped};
@@ -131,7 +132,7 @@ fn initiate(initiation: &Initiation, fresh: Uuid) -> Drafted {
         Product::Domestic => "domestic-transfer",
     };
     new(Method::POST, format!("/v1/payments/{product}"), fresh)?
-        .with_any(REQUEST_ID, initiation.replay_key.as_ref().map(|key| key.as_str()))?
+        .with_any(REQUEST_ID, initiation.replay_key.as_ref().map(ReplayKey::as_str))?
         .with_any(CONSENT_ID, initiation.consent.as_deref())?
         .with(REDIRECT_URI, &initiation.redirect_uri)?
         .with_any(PSU_IP_ADDRESS, ip(initiation.psu_ip).as_deref())?
@@ -146,7 +147,7 @@ fn initiate(initiation: &Initiation, fresh: Uuid) -> Drafted {
                 CreditorAccount::Iban(iban) => Account::Iban(iban.as_str()),
                 CreditorAccount::Bban(bban) => Account::Bban(bban.as_str()),
             },
-            creditor_agent: initiation.creditor_agent.as_ref().map(|bic| bic.as_str()),
+            creditor_agent: initiation.creditor_agent.as_ref().map(Bic::as_str),
             end_to_end_identification: initiation.end_to_end.as_str(),
             remittance_information_unstructured: initiation.remittance_information.as_str(),
         })

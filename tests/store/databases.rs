@@ -1,0 +1,128 @@
+//! What only databases have: cost, durability, migrations, an unalterable history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Connection, SqliteConnection};
+use workers::ports::AnchoredClock;
+use workers::store::{Fate, Filter, Migrations, Op, OpenError, Options, Verdict, Written, open};
+
+use crate::made::{id, next, node, order, start};
+use crate::subject::Subject;
+use crate::support::postgres;
+
+pub async fn a_batch_costs_the_same_round_trips_whatever_its_size(on: &Subject) {
+    on.commit((0..400).map(start)).await;
+    let upkeep = Arc::clone(&on.database.as_ref().unwrap().upkeep);
+    let mut costs = Vec::new();
+    for range in [0..1, 1..3, 3..100, 100..300] {
+        let moves = range.map(|n| Op::Move(Box::new(next(&order(n).instance)))).collect::<Vec<_>>();
+        let before = upkeep.statements();
+        on.commit(moves).await;
+        costs.push(upkeep.statements() - before);
+    }
+    // begin, lock, move, history, commit.
+    assert_eq!(costs, [5, 5, 5, 5]);
+    let before = upkeep.statements();
+    on.lanes().await;
+    assert_eq!(upkeep.statements() - before, 1);
+}
+
+pub async fn history_refuses_update_and_delete(on: &Subject) {
+    on.grow_history(3).await;
+    for change in ["update history set actor = 'me' where seq = 2", "delete from history where seq = 2"] {
+        let refused = on.raw(change).await.unwrap_err().to_string();
+        assert!(refused.contains("history is append-only"), "{refused}");
+    }
+    assert_eq!(on.verdict().await, Verdict::Intact);
+}
+
+pub async fn a_row_that_was_edited_or_removed_all_the_same_is_found(on: &Subject) {
+    on.grow_history(5).await;
+    on.disarm_history_triggers().await;
+    on.raw("update history set actor = 'me' where seq = 3").await.unwrap();
+    assert_eq!(on.verdict().await, Verdict::Broken { seq: 3 });
+    on.raw("update history set actor = 'worker' where seq = 3").await.unwrap();
+    assert_eq!(on.verdict().await, Verdict::Intact);
+    on.raw("delete from history where seq = 5").await.unwrap();
+    assert_eq!(on.verdict().await, Verdict::Broken { seq: 5 });
+}
+
+pub async fn missing_migrations_are_applied_or_refused(on: &Subject) {
+    let url = on.fresh_url();
+    let require = Options { migrations: Migrations::Require, ..Options::default() };
+    let refused = open(&url, &require).await.err().expect("nothing is migrated yet");
+    assert!(matches!(&refused, OpenError::Pending { name } if name == "0001_engine"), "{refused:?}");
+    open(&url, &Options::default()).await.unwrap().upkeep.close().await;
+    let database = open(&url, &require).await.unwrap();
+    database.store.ping().await.unwrap();
+}
+
+pub async fn time_passes_on_the_clock_of_the_store(on: &Subject) {
+    let clock = on.store.clock();
+    let before = clock.now();
+    on.database.as_ref().unwrap().upkeep.resync().await.unwrap();
+    let apart = clock.now().since(before).max(before.since(clock.now()));
+    assert!(apart < Duration::from_secs(2), "{apart:?}");
+    // The clock of this machine, which the database runs on as well.
+    let wall = workers::ports::Clock::now(&AnchoredClock::wall());
+    assert!(wall.since(before).max(before.since(wall)) < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn sqlite_has_one_engine_for_each_file() {
+    let on = Subject::sqlite().await;
+    let url = on.url.clone().unwrap();
+    let refused = open(&url, &Options::default()).await.err().expect("the file is in use");
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
+    let Subject { store, database, _files, .. } = on;
+    database.as_ref().unwrap().upkeep.close().await;
+    drop((store, database));
+    open(&url, &Options::default()).await.expect("the first engine is gone");
+}
+
+#[tokio::test]
+async fn sqlite_creates_the_directories_of_its_file_and_uses_a_log() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("a/b/sluse.db");
+    let database = open(&format!("sqlite:{}", path.display()), &Options::default()).await.unwrap();
+    database.upkeep.checkpoint().await.unwrap();
+    assert!(path.with_file_name("sluse.db-wal").exists());
+    let mut raw = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    let mode: String = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut raw).await.unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn postgres_is_refused_when_a_commit_would_not_be_durable() {
+    let on = Subject::postgres().await;
+    let url = on.fresh_url();
+    let name = url.split(['/', '?']).nth(3).expect("the URL names its database");
+    on.raw(&format!("alter database {name} set synchronous_commit = off")).await.unwrap();
+    let refused = open(&url, &Options::default()).await.err().expect("an answer could be lost");
+    assert!(matches!(refused, OpenError::Durability { setting: "synchronous_commit", .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_url_of_an_unknown_database_is_refused_without_repeating_it() {
+    for (url, scheme) in [("mysql://root:secret@host/db", "mysql"), ("secret", "")] {
+        let refused = open(url, &Options::default()).await.err().expect("no such database");
+        assert!(matches!(&refused, OpenError::UnknownScheme(found) if found == scheme), "{refused:?}");
+        assert!(!refused.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_may_stop_or_crash_and_loses_nothing_it_answered() {
+    let cluster = postgres::Cluster::start_fresh();
+    let on = Subject::opened(cluster.create_database(), None).await;
+    on.commit([start(1)]).await;
+    cluster.crash_and_recover();
+    assert_eq!(on.commit([start(2)]).await, [Written::Committed], "connections are made anew");
+    cluster.stop();
+    let trouble = on.store.commit(&[start(3)], &node("a")).await.unwrap_err();
+    assert_eq!(trouble.fate, Fate::NotCommitted);
+    cluster.start();
+    let ids: Vec<_> = on.list(Filter::default()).await.into_iter().map(|one| one.id).collect();
+    assert_eq!(ids, [id(2), id(1)]);
+}

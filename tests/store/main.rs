@@ -1,0 +1,107 @@
+//! The suite that every store passes: memory, which defines what is meant, SQLite and PostgreSQL.
+//!
+//! A case is a function over a [`subject::Subject`]; the tables at the end run each over each store.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a case that meets the unexpected has failed"
+)]
+
+mod claims;
+mod databases;
+mod life;
+mod lists;
+mod made;
+mod moves;
+mod registry;
+mod starts;
+mod subject;
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Names a test after each case, within a module that is named after the store.
+macro_rules! over {
+    ($store:ident: $subject:expr => $($module:ident: { $($case:ident),+ $(,)? })+) => {
+        mod $store {
+            use crate::subject::Subject;
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::$module::$case(&$subject).await;
+                }
+            )+)+
+        }
+    };
+}
+
+macro_rules! over_every_store {
+    ($($cases:tt)+) => {
+        over! { memory: Subject::memory() => $($cases)+ }
+        over! { sqlite: Subject::sqlite().await => $($cases)+ }
+        over! { postgresql: Subject::postgres().await => $($cases)+ }
+    };
+}
+
+macro_rules! over_every_database {
+    ($($cases:tt)+) => {
+        over! { sqlite_alone: Subject::sqlite().await => $($cases)+ }
+        over! { postgresql_alone: Subject::postgres().await => $($cases)+ }
+    };
+}
+
+over_every_store! {
+    starts: {
+        a_start_writes_everything_it_says,
+        a_key_starts_once_across_batches_and_within_one,
+        a_key_starts_once_among_concurrent_callers,
+        a_task_can_be_born_claimed,
+    }
+    claims: {
+        a_task_is_claimed_once_for_each_lease,
+        a_claim_takes_the_earliest_of_its_lane_up_to_the_room,
+        concurrent_claimers_never_share_a_task,
+        a_renewed_claim_keeps_and_a_lost_one_is_not_renewed,
+        a_released_claim_was_no_attempt,
+        a_put_back_keeps_attempts_and_doubt,
+        claims_of_dead_nodes_can_be_taken_over,
+        lanes_tell_the_earliest_task_of_each,
+    }
+    moves: {
+        a_move_writes_everything_it_says,
+        a_stale_revision_cannot_write,
+        a_lost_lease_cannot_write,
+        an_event_is_heard_once,
+        arming_anew_makes_another_task,
+        the_last_of_two_tasks_with_one_name_counts,
+        named_tasks_are_taken_back_and_all_at_the_end,
+        a_batch_isolates_its_stale_members,
+        one_batch_concerns_an_instance_once,
+        concurrent_moves_of_one_revision_are_one,
+        history_is_a_whole_chain,
+    }
+    lists: {
+        a_list_filters_and_pages_newest_first,
+    }
+}
+
+over_every_database! {
+    life: {
+        a_random_life_equals_the_model,
+    }
+    databases: {
+        a_batch_costs_the_same_round_trips_whatever_its_size,
+        history_refuses_update_and_delete,
+        a_row_that_was_edited_or_removed_all_the_same_is_found,
+        missing_migrations_are_applied_or_refused,
+        time_passes_on_the_clock_of_the_store,
+    }
+    registry: {
+        users_and_merchants_are_stored_and_replaced,
+        one_bank_account_of_a_user_is_primary,
+        recipients_are_paged_by_id_and_kept_apart_by_owner,
+        rates_are_replaced_by_pair,
+        an_api_key_is_found_by_its_hash_and_revoked_once,
+    }
+}
