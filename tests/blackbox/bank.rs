@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures::StreamExt;
 use reqwest::{Client, Method, redirect::Policy};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::Process;
+
+/// How many people decide at the same moment.
+const AT_ONCE: usize = 20;
 
 /// One bank with several branches; a fault at one does not touch the others.
 pub struct Bank {
@@ -192,15 +196,42 @@ impl Branch<'_> {
         self.control(Method::PUT, &format!("accounts/acc-{iban}"), Some(body)).await;
     }
 
+    /// Decides every payment that waits for its payer, as far as the bank can be reached: those that `denies` picks
+    /// by their amount are denied, all others approved. Every payer comes back to the app, if the app is there.
+    pub async fn decide_all(&self, denies: impl Fn(&str) -> bool) {
+        let Ok(all) = self.try_control(Method::GET, "payments", None).await else { return };
+        let all = all.as_array().into_iter().flatten();
+        let waiting = all.filter(|one| one["bank"] == self.id.as_str() && one["status"] == "RCVD");
+        futures::stream::iter(waiting)
+            .for_each_concurrent(AT_ONCE, async |payment| {
+                let word = |name: &str| payment[name].as_str().expect("a payment's text");
+                let action = if denies(word("amount")) { "deny" } else { "approve" };
+                if self.decide(word("paymentId"), action).await {
+                    // The return may meet a service that is down; then it is lost, as returns are.
+                    let _ = self.http.get(word("redirect")).send().await;
+                }
+            })
+            .await;
+    }
+
     async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        self.try_control(method, path, body).await.expect("the bank answers")
+    }
+
+    async fn try_control(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, reqwest::Error> {
         let mut request = self.http.request(method, format!("{}/_control/{path}", self.bank.base()));
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.expect("the bank answers");
-        let (status, text) = (answer.status(), answer.text().await.expect("the bank answers"));
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
         assert!(status.is_success(), "{path}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or_default()
+        Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 }
 

@@ -25,6 +25,7 @@ const QUICK: &[(&str, &str)] = &[
     ("JWT_SECRET", tokens::SECRET),
     ("APP_RETURN_URLS", "https://app.example/payments,drop://payments"),
     ("RATE_LIMITS", "off"),
+    ("LOG", "warn"),
     ("SCA_TIMEOUT", "60s"),
     ("NEONOMICS_CONNECT_TIMEOUT_MS", "1000"),
     ("NEONOMICS_READ_TIMEOUT_MS", "5000"),
@@ -42,7 +43,6 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// One service; it can be killed and started again on the same database and the same port.
 pub struct Service {
-    kind: Kind,
     directory: TempDir,
     environment: Vec<(String, String)>,
     address: SocketAddr,
@@ -68,23 +68,12 @@ impl Service {
         // From here on it is found at the same place, whatever happens to it.
         environment.retain(|(name, _)| name != "BIND");
         environment.push(("BIND".to_owned(), address.to_string()));
-        Service { kind, directory, environment, address, process: Mutex::new(Some(process)) }
+        Service { directory, environment, address, process: Mutex::new(Some(process)) }
     }
 
     /// Its address for clients.
     pub fn base(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Its database.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// One of its settings.
-    pub fn setting(&self, name: &str) -> &str {
-        let found = self.environment.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str()).expect("it was set")
     }
 
     /// `kill -9`.

@@ -23,12 +23,14 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    fn of(body: &Value, by: &'static str) -> Self {
+    /// What an answer or an event shows.
+    pub fn of(body: &Value, by: &'static str) -> Self {
         let word = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         Sighting { status: word("status"), phase: word("phase"), by }
     }
 
-    fn is_final(&self) -> bool {
+    /// Whether it is an end.
+    pub fn is_final(&self) -> bool {
         ["completed", "failed", "cancelled"].contains(&self.status.as_str())
     }
 }
