@@ -1,5 +1,7 @@
 //! The arrows of the architecture: who may know whom. Read from the manifests and from the sources.
 
+#![expect(clippy::expect_used, reason = "the helpers around the tests are tests too")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,14 +49,29 @@ fn packages_depend_in_one_direction_only() {
 #[test]
 fn workflows_have_no_clock_no_chance_no_network_and_no_database() {
     let banned = [
-        "tokio", "sqlx", "reqwest", "uuid", "rand", "getrandom", "fastrand", "axum", "hyper", "http", "futures",
-        "async-trait", "apalis", "apalis-core", "tracing",
+        "tokio",
+        "sqlx",
+        "reqwest",
+        "uuid",
+        "rand",
+        "getrandom",
+        "fastrand",
+        "axum",
+        "hyper",
+        "http",
+        "futures",
+        "async-trait",
+        "apalis",
+        "apalis-core",
+        "tracing",
     ];
     let known = &dependencies()["sluse-workflows"];
     let found: Vec<_> = banned.into_iter().filter(|name| known.contains(*name)).collect();
     assert!(found.is_empty(), "workflows depend on {found:?}");
     for_each_line("workflows/src", |place, line| {
-        for word in ["SystemTime", "Instant", "Utc::now", "std::net::Tcp", "std::fs", "std::thread", "async fn"] {
+        for word in
+            ["SystemTime", "Instant", "Utc::now", "std::net::Tcp", "std::fs", "std::thread", "async fn"]
+        {
             assert!(!has_word(line, word), "{place}: {word}");
         }
     });
@@ -76,7 +93,10 @@ fn only_providers_hold_connections_and_only_the_store_speaks_sql() {
         assert!(at("workers/src/providers") || !has_word(line, "reqwest"), "{place} names reqwest: {line}");
         assert!(at("workers/src/store") || !has_word(line, "sqlx"), "{place} names sqlx: {line}");
         assert!(at("workers/src/store") || !speaks_sql(line), "{place} speaks SQL: {line}");
-        assert!(place.starts_with("workers/src/apalis") || !has_word(line, "apalis") || !line.contains("apalis::"), "{place}");
+        // `crate::apalis` is our own module around it.
+        let queue =
+            has_word(line, "apalis_core") || line.contains("use apalis") || line.contains(" ::apalis");
+        assert!(at("workers/src/apalis.rs") || !queue, "{place} names apalis: {line}");
     });
 }
 
@@ -90,7 +110,12 @@ fn the_front_end_knows_no_database() {
 
 #[test]
 fn the_detector_knows_sql_when_it_sees_it() {
-    for sql in [r#""select id from tasks""#, r#""insert into users""#, r#"let q = "update tasks set x = 1";"#, r#"" delete from t""#] {
+    for sql in [
+        r#""select id from tasks""#,
+        r#""insert into users""#,
+        r#"let q = "update tasks set x = 1";"#,
+        r#"" delete from t""#,
+    ] {
         assert!(speaks_sql(sql), "{sql}");
     }
     for prose in [r#""Update your app""#, "select! { a => b }", r#"the_fn("selected")"#, r#""insert""#] {
@@ -106,12 +131,16 @@ fn speaks_sql(line: &str) -> bool {
             let rest = text.trim_start().strip_prefix(first).map(str::trim_start);
             rest.is_some_and(|rest| rest.split_whitespace().any(|word| word == second))
         };
-        then("select ", "from") || then("insert ", "into") || then("update ", "set") || then("delete ", "from")
+        then("select ", "from")
+            || then("insert ", "into")
+            || then("update ", "set")
+            || then("delete ", "from")
     })
 }
 
 fn has_word(line: &str, word: &str) -> bool {
-    let is_part = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    let is_part =
+        |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
     line.match_indices(word).any(|(start, _)| {
         !is_part(line[..start].chars().next_back()) && !is_part(line[start + word.len()..].chars().next())
     })

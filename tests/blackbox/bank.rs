@@ -192,7 +192,8 @@ impl Branch<'_> {
 
     /// An account with this much on it.
     pub async fn account(&self, iban: &str, kroner: &str) {
-        let body = json!({ "iban": iban, "bank": self.id, "balances": [{ "amount": kroner, "currency": "NOK" }] });
+        let body =
+            json!({ "iban": iban, "bank": self.id, "balances": [{ "amount": kroner, "currency": "NOK" }] });
         self.control(Method::PUT, &format!("accounts/acc-{iban}"), Some(body)).await;
     }
 
@@ -257,7 +258,8 @@ pub fn norwegian_iban(number: u32) -> Option<String> {
         check => check,
     };
     let bban = format!("{ten}{check}");
-    let remainder = format!("{bban}232400").bytes().fold(0_u32, |rest, digit| (rest * 10 + u32::from(digit - b'0')) % 97);
+    let remainder =
+        format!("{bban}232400").bytes().fold(0_u32, |rest, digit| (rest * 10 + u32::from(digit - b'0')) % 97);
     Some(format!("NO{:02}{bban}", 98 - remainder))
 }
 

@@ -103,7 +103,12 @@ impl Caller {
 
     /// Without any credential.
     pub fn nobody(base: &str) -> Self {
-        let http = Client::builder().redirect(Policy::none()).no_proxy().timeout(PATIENCE).build().expect("a client");
+        let http = Client::builder()
+            .redirect(Policy::none())
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client");
         Caller { http, base: base.to_owned(), authorization: None }
     }
 
@@ -201,7 +206,9 @@ impl Customer {
     /// Registers one, with everything they need.
     pub async fn register(base: &str, branch: &Branch<'_>) -> Self {
         let number = unique();
-        let iban = (0..).find_map(|step| norwegian_iban(100_000_000 + number * 16 + step)).expect("most numbers are");
+        let iban = (0..)
+            .find_map(|step| norwegian_iban(100_000_000 + number * 16 + step))
+            .expect("most numbers are");
         let customer = Customer {
             app: Caller::with_token(base, &tokens::token(&format!("usr_{number}"), "user")),
             user: format!("usr_{number}"),

@@ -47,8 +47,12 @@ async fn two_hundred_remittances_outlive_a_service_that_is_killed_again_and_agai
             let down = Instant::now();
             blocking(&world, |world| world.service.restart()).await;
             let up = down.elapsed();
-            within(CALM, "progress after a restart", async || (asked(&branch).await > before).then_some(())).await;
-            println!("{kind:?}: kill {kill} of {kills}: listens after {up:?}, first call to the bank after {:?}", down.elapsed());
+            within(CALM, "progress after a restart", async || (asked(&branch).await > before).then_some(()))
+                .await;
+            println!(
+                "{kind:?}: kill {kill} of {kills}: listens after {up:?}, first call to the bank after {:?}",
+                down.elapsed()
+            );
         }
     };
     crowd.outlives(&branch, disrupt, false).await;
@@ -105,8 +109,11 @@ async fn a_service_that_is_asked_to_stop_ends_its_steps_first(kind: Kind) {
         crate::client::answer(request.json(&kari.order(amount))).await.is(202).word("id")
     }));
     let ids = starts.await;
-    let in_flight = async || branch.calls().await["operations"]["initiate"]["inFlight"].as_u64().unwrap_or_default();
-    let sent = eventually("initiations in flight", async || Some(in_flight().await).filter(|count| *count >= 5)).await;
+    let in_flight =
+        async || branch.calls().await["operations"]["initiate"]["inFlight"].as_u64().unwrap_or_default();
+    let sent =
+        eventually("initiations in flight", async || Some(in_flight().await).filter(|count| *count >= 5))
+            .await;
     let code = blocking(&world, |world| world.service.stop()).await;
     assert_eq!(code, Some(0), "the exit code after SIGTERM");
     assert_eq!(in_flight().await, 0, "a request to the bank was cut off; {sent} were in flight");
@@ -118,7 +125,8 @@ async fn a_service_that_is_asked_to_stop_ends_its_steps_first(kind: Kind) {
         assert!(branch.decide(&payment.await, "approve").await);
         kari.once(id, "completed").await;
         let story = events(&kari.app, id, None, Duration::from_secs(10)).await;
-        let phases: Vec<_> = story.iter().map(|(_, body)| body["phase"].as_str().unwrap().to_owned()).collect();
+        let phases: Vec<_> =
+            story.iter().map(|(_, body)| body["phase"].as_str().unwrap().to_owned()).collect();
         assert!(!phases.contains(&"in_doubt".to_owned()), "{id}: {phases:?}");
         let truth = branch.truth(&kari.payee, amount);
         assert_eq!((truth.executed, truth.keys.len()), (1, 1), "{truth:?}");
@@ -197,7 +205,10 @@ impl Crowd {
             let denied = Order::is_denied(&order.amount);
             assert_eq!(truth.executed, usize::from(!denied), "{}: {:?}\n{truth:#?}", log.id, log.answers);
             assert!(truth.keys.iter().all(|key| key == &truth.keys[0]), "two keys for one order: {truth:#?}");
-            assert!(truth.bodies.iter().all(|body| body == &truth.bodies[0]), "two bodies for one order: {truth:#?}");
+            assert!(
+                truth.bodies.iter().all(|body| body == &truth.bodies[0]),
+                "two bodies for one order: {truth:#?}"
+            );
             unanswered += log.unanswered;
         }
         println!("{} orders, {unanswered} calls without an answer, each at its truth", ids.len());
@@ -265,7 +276,10 @@ async fn asked(branch: &Branch<'_>) -> u64 {
 }
 
 /// Does something that takes a while to a process, while the clients go on.
-async fn blocking<T: Send + 'static>(world: &Arc<World>, act: impl FnOnce(&World) -> T + Send + 'static) -> T {
+async fn blocking<T: Send + 'static>(
+    world: &Arc<World>,
+    act: impl FnOnce(&World) -> T + Send + 'static,
+) -> T {
     let world = Arc::clone(world);
     tokio::task::spawn_blocking(move || act(&world)).await.expect("it does what it should")
 }

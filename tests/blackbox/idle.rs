@@ -78,13 +78,18 @@ async fn a_remittance_without_a_human_in_it_is_quick(kind: Kind) {
         kari.app.get(&back).await.is(303);
         let path = format!("/v1/transactions/{}", started.word("id"));
         // The return has the bank asked at once: nobody waits for the next poll.
-        while answer(kari.app.request(reqwest::Method::GET, &path).header("Prefer", "wait=5")).await.is(200).word("status")
+        while answer(kari.app.request(reqwest::Method::GET, &path).header("Prefer", "wait=5"))
+            .await
+            .is(200)
+            .word("status")
             != "completed"
         {}
         times.push((begun.elapsed(), link));
     }
     times.sort();
     let (whole, link) = times[times.len() / 2];
-    println!("{kind:?}: one remittance, from start to settled: median {whole:?}, its link after {link:?} (debug build)");
+    println!(
+        "{kind:?}: one remittance, from start to settled: median {whole:?}, its link after {link:?} (debug build)"
+    );
     assert!(whole < Duration::from_secs(5), "{times:?}");
 }

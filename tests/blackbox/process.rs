@@ -42,15 +42,13 @@ impl Process {
         let said = Arc::new(Said::default());
         read(child.stdout.take().expect("it is piped"), &said);
         read(child.stderr.take().expect("it is piped"), &said);
-        match said.wait_for_address(&mut child) {
-            Some(address) => Ok(Process { child, said, address }),
-            None => {
-                // It may have ended already; then there is nothing left to kill.
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(format!("{args:?} does not listen:\n{}", said.text()))
-            }
+        if let Some(address) = said.wait_for_address(&mut child) {
+            return Ok(Process { child, said, address });
         }
+        // It may have ended already; then there is nothing left to kill.
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(format!("{args:?} does not listen:\n{}", said.text()))
     }
 
     /// Where it listens.
@@ -125,7 +123,9 @@ pub fn run(
     ];
     let mut process = Process { child, said, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
     let status = process.wait(limit);
-    readers.into_iter().for_each(|reader| reader.join().expect("reading does not panic"));
+    for reader in readers {
+        reader.join().expect("reading does not panic");
+    }
     (status, process.said())
 }
 

@@ -37,13 +37,22 @@ pub fn bad(subject: &str) -> Vec<(&'static str, String)> {
     let tokens = vec![
         ("no algorithm", format!("{}.{payload}.", part(&json!({ "alg": "none", "typ": "JWT" })))),
         ("no algorithm, in capitals", format!("{}.{payload}.", part(&json!({ "alg": "NONE" })))),
-        ("no algorithm, signature kept", format!("{}.{payload}.{signature}", part(&json!({ "alg": "none" })))),
+        (
+            "no algorithm, signature kept",
+            format!("{}.{payload}.{signature}", part(&json!({ "alg": "none" }))),
+        ),
         ("another secret", signed(&claims, "another-secret-with-more-than-32-bytes-in-it", Algorithm::HS256)),
         ("an empty secret", signed(&claims, "", Algorithm::HS256)),
         ("HS384", signed(&claims, SECRET, Algorithm::HS384)),
         ("HS512", signed(&claims, SECRET, Algorithm::HS512)),
         ("RS256 in the header", format!("{}.{payload}.{signature}", part(&json!({ "alg": "RS256" })))),
-        ("a key in the header", format!("{}.{payload}.{signature}", part(&json!({ "alg": "HS256", "jwk": { "kty": "oct", "k": "" } })))),
+        (
+            "a key in the header",
+            format!(
+                "{}.{payload}.{signature}",
+                part(&json!({ "alg": "HS256", "jwk": { "kty": "oct", "k": "" } }))
+            ),
+        ),
         ("expired long ago", with(&json!({ "sub": subject, "role": "user", "exp": 1_000_000_000 }))),
         ("no expiry", with(&json!({ "sub": subject, "role": "user" }))),
         ("expiry is text", with(&json!({ "sub": subject, "role": "user", "exp": "4102444800" }))),
@@ -63,7 +72,8 @@ pub fn bad(subject: &str) -> Vec<(&'static str, String)> {
         ("an unknown API key", format!("sk_{}", "0".repeat(43))),
         ("the prefix of an API key", "sk_".to_owned()),
     ];
-    let mut values: Vec<_> = tokens.into_iter().map(|(why, token)| (why, format!("Bearer {token}"))).collect();
+    let mut values: Vec<_> =
+        tokens.into_iter().map(|(why, token)| (why, format!("Bearer {token}"))).collect();
     values.extend([
         ("nothing after the scheme", "Bearer ".to_owned()),
         ("the bare scheme", "Bearer".to_owned()),

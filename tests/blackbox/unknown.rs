@@ -103,7 +103,11 @@ async fn tell_all(kind: Kind, promise: Promise) {
         // Over all stories: no order was sent twice, but for the two that were provably not taken.
         let calls = world.bank.open_branch("observer").await.calls().await;
         let sent = calls["operations"]["initiate"]["calls"].as_u64().expect("a count");
-        assert!(sent <= STORIES.len() as u64 + RATE_LIMITED, "{sent} initiations for {} orders", STORIES.len());
+        assert!(
+            sent <= STORIES.len() as u64 + RATE_LIMITED,
+            "{sent} initiations for {} orders",
+            STORIES.len()
+        );
     }
 }
 
@@ -199,7 +203,8 @@ async fn reset_after_create(on: &Stage<'_>) {
 }
 
 async fn error_after_create(on: &Stage<'_>) {
-    on.created_but_lost(json!({ "operation": "initiate", "kind": "error_after", "status": 500, "times": 1 })).await;
+    on.created_but_lost(json!({ "operation": "initiate", "kind": "error_after", "status": 500, "times": 1 }))
+        .await;
 }
 
 async fn hang_after_create(on: &Stage<'_>) {
@@ -223,11 +228,15 @@ async fn late_create_and_hidden(on: &Stage<'_>) {
 }
 
 async fn reset_before_create(on: &Stage<'_>) {
-    on.lost_before_it_was_created(json!({ "operation": "initiate", "kind": "reset_before", "times": 1 })).await;
+    on.lost_before_it_was_created(json!({ "operation": "initiate", "kind": "reset_before", "times": 1 }))
+        .await;
 }
 
 async fn error_before_create(on: &Stage<'_>) {
-    on.lost_before_it_was_created(json!({ "operation": "initiate", "kind": "error_before", "status": 502, "times": 1 })).await;
+    on.lost_before_it_was_created(
+        json!({ "operation": "initiate", "kind": "error_before", "status": 502, "times": 1 }),
+    )
+    .await;
 }
 
 /// How many initiations are answered with a 429.
@@ -235,7 +244,8 @@ const RATE_LIMITED: u64 = 2;
 
 /// A 429 says that nothing was done: the payment may wait its turn, and may be queued while it does.
 async fn rate_limit(on: &Stage<'_>) {
-    let fault = json!({ "operation": "initiate", "kind": "rate_limit", "retryAfter": 1, "times": RATE_LIMITED });
+    let fault =
+        json!({ "operation": "initiate", "kind": "rate_limit", "retryAfter": 1, "times": RATE_LIMITED });
     on.branch.fault(fault).await;
     let (started, watch) = on.start().await;
     let id = started.word("id");
@@ -311,7 +321,9 @@ async fn cancel_in_doubt(on: &Stage<'_>) {
 }
 
 async fn status_fails_for_a_while(on: &Stage<'_>) {
-    on.branch.fault(json!({ "operation": "status", "kind": "error_before", "status": 500, "times": 8 })).await;
+    on.branch
+        .fault(json!({ "operation": "status", "kind": "error_before", "status": 500, "times": 8 }))
+        .await;
     let (started, watch) = on.start().await;
     on.approve().await;
     on.ends(&started.word("id"), watch, "completed", false).await;
@@ -345,7 +357,8 @@ async fn unknown_status_code(on: &Stage<'_>) {
     on.branch.report(&payment, json!("XXXX")).await;
     assert!(on.branch.decide(&payment, "approve").await);
     // Several questions are answered with it before the truth is told again.
-    let asked = async || on.branch.calls().await["operations"]["status"]["calls"].as_u64().unwrap_or_default();
+    let asked =
+        async || on.branch.calls().await["operations"]["status"]["calls"].as_u64().unwrap_or_default();
     let before = asked().await;
     eventually("the status is asked for", async || (asked().await > before + 3).then_some(())).await;
     assert_eq!(on.kari.look(&id).await.word("status"), "processing");

@@ -91,7 +91,8 @@ pub fn judge(shown: &[Sighting], truth: &Truth, may_queue: bool) {
     let last = last.unwrap_or_else(|| panic!("no end{}", tale()));
     assert_eq!(last.status == "completed", truth.executed == 1, "the end is not the truth{}", tale());
     assert!(truth.executed == 1 || truth.live() == 0, "ended with a live payment at the bank{}", tale());
-    let ends: Vec<_> = shown.iter().filter(|one| one.is_final()).map(|one| (&one.status, &one.phase)).collect();
+    let ends: Vec<_> =
+        shown.iter().filter(|one| one.is_final()).map(|one| (&one.status, &one.phase)).collect();
     assert!(ends.iter().all(|end| *end == ends[0]), "an end changed{}", tale());
     // Each witness told its own story in order.
     for by in ["answer", "stream", "story"] {
@@ -117,7 +118,12 @@ pub async fn events(app: &Caller, id: &str, last: Option<i64>, limit: Duration) 
 }
 
 /// Reads events until the stream ends or `take` has had enough.
-pub async fn read_events(app: &Caller, id: &str, last: Option<i64>, mut take: impl FnMut(i64, Value) -> bool) {
+pub async fn read_events(
+    app: &Caller,
+    id: &str,
+    last: Option<i64>,
+    mut take: impl FnMut(i64, Value) -> bool,
+) {
     let mut request = app.request(Method::GET, &format!("/v1/transactions/{id}/events"));
     if let Some(last) = last {
         request = request.header("Last-Event-ID", last.to_string());

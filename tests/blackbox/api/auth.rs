@@ -97,19 +97,21 @@ async fn an_api_key_opens_until_it_is_revoked_or_expires(kind: Kind) {
     let said = command(&["keys", "create", "--role", "service", "--subject", "the-app"]);
     let (id, secret) = (word(&said, "key_"), word(&said, "sk_"));
     assert!(secret.len() >= 40, "{said}");
-    let backend = Caller::with_token(&world.service.base(), &secret);
+    let holder = Caller::with_token(&world.service.base(), &secret);
     let list = format!("/v1/transactions?userId={}", kari.user);
-    assert!(matches!(backend.get(&list).await.is(200).body["items"], Value::Array(_)));
+    assert!(matches!(holder.get(&list).await.is(200).body["items"], Value::Array(_)));
     let bent = format!("{}x", &secret[..secret.len() - 1]);
     let forger = Caller::with_token(&world.service.base(), &bent);
     forger.get(&list).await.refused(401, "unauthenticated");
 
     command(&["keys", "revoke", &id]);
-    eventually("the revoked key is refused", async || (backend.get(&list).await.status == 401).then_some(())).await;
+    eventually("the revoked key is refused", async || (holder.get(&list).await.status == 401).then_some(()))
+        .await;
 
     let said = command(&["keys", "create", "--role", "service", "--subject", "the-app", "--expires", "1s"]);
     let brief = Caller::with_token(&world.service.base(), &word(&said, "sk_"));
-    eventually("the expired key is refused", async || (brief.get(&list).await.status == 401).then_some(())).await;
+    eventually("the expired key is refused", async || (brief.get(&list).await.status == 401).then_some(()))
+        .await;
     // The secret was shown once and is kept nowhere.
     assert!(!world.service.said().contains(&secret));
 }

@@ -31,7 +31,12 @@ async fn twenty_equal_starts_at_once_are_one_payment(kind: Kind) {
     let fresh: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
     let repeated = answers.iter().filter(|answer| answer.status == 200);
     let marked = repeated.filter(|answer| answer.header("idempotency-replayed") == "true").count();
-    assert_eq!((fresh.len(), marked), (1, 19), "{:?}", answers.iter().map(|one| one.status).collect::<Vec<_>>());
+    assert_eq!(
+        (fresh.len(), marked),
+        (1, 19),
+        "{:?}",
+        answers.iter().map(|one| one.status).collect::<Vec<_>>()
+    );
     assert!(fresh[0].header("idempotency-replayed").is_empty());
     assert_eq!(kari.count().await, 1);
     let truth = branch.truth(&kari.payee, "2000.00");
@@ -44,7 +49,9 @@ async fn a_key_belongs_to_what_it_was_used_for(kind: Kind) {
     let (kari, ola) = (corner.customer(&branch).await, corner.customer(&branch).await);
     let key = format!("key-{}", unique());
     let first = kari.app.start(REMITTANCE, &key, &kari.order("200.00")).await.is(201);
-    for other in [kari.order("201.00"), json!({ "recipientId": kari.recipient, "amount": "200.00", "note": "rent" })] {
+    for other in
+        [kari.order("201.00"), json!({ "recipientId": kari.recipient, "amount": "200.00", "note": "rent" })]
+    {
         kari.app.start(REMITTANCE, &key, &other).await.refused(422, "idempotency_key_reused");
     }
     // The same wish in other words is the same wish.
@@ -79,7 +86,8 @@ async fn a_key_is_required_where_the_contract_asks_for_one(kind: Kind) {
     kari.app.start(REMITTANCE, &"k".repeat(255), &order).await.is(201);
     // The runbooks' addresses are called by hand: there, every call is a wish of its own.
     let alias = "/api/transactions/remittance";
-    let (one, other) = (kari.app.post(alias, &order).await.is(201), kari.app.post(alias, &order).await.is(201));
+    let (one, other) =
+        (kari.app.post(alias, &order).await.is(201), kari.app.post(alias, &order).await.is(201));
     assert_ne!(one.word("id"), other.word("id"));
     assert_eq!(kari.count().await, 3);
 }

@@ -61,12 +61,30 @@ fn bad_bodies() -> Vec<Bad> {
         bad("a field of the wrong case", br#"{"Amount":"1","Name":"x"}"#),
         bad("a prototype", br#"{"__proto__":{"role":"admin"}}"#),
         bad("deep arrays", [vec![b'['; 20_000], vec![b']'; 20_000]].concat().as_slice()),
-        bad("deep objects", [br#"{"a":"#.repeat(10_000), b"1".to_vec(), vec![b'}'; 10_000]].concat().as_slice()),
-        bad("deep in a field", [br#"{"name":"#.to_vec(), vec![b'['; 50_000], vec![b']'; 50_000], b"}".to_vec()].concat().as_slice()),
-        Bad { status: Some(413), ..bad("300 KB", &[b"{\"name\":\"".to_vec(), vec![b'x'; 300 * 1024], b"\"}".to_vec()].concat()) },
+        bad(
+            "deep objects",
+            [br#"{"a":"#.repeat(10_000), b"1".to_vec(), vec![b'}'; 10_000]].concat().as_slice(),
+        ),
+        bad(
+            "deep in a field",
+            [br#"{"name":"#.to_vec(), vec![b'['; 50_000], vec![b']'; 50_000], b"}".to_vec()]
+                .concat()
+                .as_slice(),
+        ),
+        Bad {
+            status: Some(413),
+            ..bad("300 KB", &[b"{\"name\":\"".to_vec(), vec![b'x'; 300 * 1024], b"\"}".to_vec()].concat())
+        },
         Bad { status: Some(413), ..bad("300 KB of space", &vec![b' '; 300 * 1024]) },
     ];
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "application/xml", "json"] {
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "",
+        "application/xml",
+        "json",
+    ] {
         bodies.push(Bad { kind, status: Some(415), ..bad("another type", b"{}") });
     }
     bodies
@@ -75,9 +93,24 @@ fn bad_bodies() -> Vec<Bad> {
 /// What may stand in a field that something is expected of, and is wrong in every field there is.
 fn bad_values() -> Vec<&'static str> {
     vec![
-        "[]", "{}", "[[]]", "{\"a\":{}}", "1e400", "-1e400", "99999999999999999999999999999999", "-0.000000000000000001",
-        "\"\\u0000\"", "\"a\\u0000b\"", "\"\\u202e\\u0007\"", "\"'; drop table users; --\"", "\"../../etc/passwd\"",
-        "\"{{7*7}}\"", "\"<script>alert(1)</script>\"", "true", "\"\"", "\" \"",
+        "[]",
+        "{}",
+        "[[]]",
+        "{\"a\":{}}",
+        "1e400",
+        "-1e400",
+        "99999999999999999999999999999999",
+        "-0.000000000000000001",
+        "\"\\u0000\"",
+        "\"a\\u0000b\"",
+        "\"\\u202e\\u0007\"",
+        "\"'; drop table users; --\"",
+        "\"../../etc/passwd\"",
+        "\"{{7*7}}\"",
+        "\"<script>alert(1)</script>\"",
+        "true",
+        "\"\"",
+        "\" \"",
     ]
 }
 
@@ -88,10 +121,12 @@ async fn no_body_breaks_a_route(kind: Kind) {
     let payment = kari.remit_to_link("100.00").await;
     let api = corner.backend().get("/openapi.json").await.is(200).body;
     let before = stored(&corner, &kari).await;
-    let mut sent = 0;
+    let mut count = 0;
     for (path, item) in api["paths"].as_object().unwrap() {
         for (name, operation) in item.as_object().unwrap() {
-            let Some(method) = method(name).filter(|_| operation["requestBody"].is_object()) else { continue };
+            let Some(method) = method(name).filter(|_| operation["requestBody"].is_object()) else {
+                continue;
+            };
             let concrete = concrete(path, &kari).replace(&format!("tx_{:032x}", 1), &payment.word("id"));
             let provisions = method == Method::PUT;
             let caller = if provisions { corner.backend() } else { kari.app.clone() };
@@ -110,9 +145,14 @@ async fn no_body_breaks_a_route(kind: Kind) {
                     assert_eq!(bad.status, Some(413), "{name} {path}: {} got no answer", bad.why);
                     continue;
                 };
-                sent += 1;
+                count += 1;
                 refused_well(&refused, &format!("{name} {path}: {}", bad.why));
-                assert!(bad.status.is_none_or(|status| status == refused.status), "{name} {path}: {}: {}", bad.why, refused.status);
+                assert!(
+                    bad.status.is_none_or(|status| status == refused.status),
+                    "{name} {path}: {}: {}",
+                    bad.why,
+                    refused.status
+                );
             }
             for field in fields(&api, operation) {
                 for value in bad_values() {
@@ -122,14 +162,15 @@ async fn no_body_breaks_a_route(kind: Kind) {
                     let mut valid = valid_body(path, &kari, &branch);
                     let value: Value = serde_json::from_str(value).unwrap_or(json!(1e308));
                     valid[&field] = value.clone();
-                    let one = send("application/json", valid.to_string().into_bytes()).await.expect("an answer");
-                    sent += 2;
+                    let one =
+                        send("application/json", valid.to_string().into_bytes()).await.expect("an answer");
+                    count += 2;
                     harmless(&one, &format!("{name} {path}: {field} = {value}"));
                 }
             }
         }
     }
-    assert!(sent > 1000, "only {sent} requests");
+    assert!(count > 1000, "only {count} requests");
     assert_eq!(stored(&corner, &kari).await.0, before.0, "a bad body was stored as a payment");
     // What is left after all that is as good as ever.
     let fresh = corner.customer(&branch).await;
@@ -156,7 +197,8 @@ fn fields(api: &Value, operation: &Value) -> Vec<String> {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     let reference = [&schema["$ref"], &schema["oneOf"][1]["$ref"], &schema["oneOf"][0]["$ref"]];
     let reference = reference.into_iter().find_map(Value::as_str);
-    let schema = reference.and_then(|reference| api.pointer(reference.trim_start_matches('#'))).unwrap_or(schema);
+    let schema =
+        reference.and_then(|reference| api.pointer(reference.trim_start_matches('#'))).unwrap_or(schema);
     let fields = schema["properties"].as_object().unwrap_or_else(|| panic!("no fields in {schema}"));
     fields.keys().cloned().collect()
 }
@@ -189,9 +231,29 @@ async fn no_address_breaks_a_route(kind: Kind) {
     let backend = corner.backend();
     let long = "x".repeat(8000);
     let ids = [
-        "x", "tx_", "tx_1", "tx_zz", "wf_1", "usr_", "TX_0192f0c1a2b37c4d8e5f60718293a4b5", "tx_0192F0C1A2B37C4D8E5F60718293A4B5",
-        "%00", "tx_%00", "%ff", "tx_%ff%fe", "..%2f..%2fetc", "%2e%2e", "tx_'%20or%201=1", "tx_%22", "💸", "%f0%9f%92%b8", "-1", "null",
-        "0", "tx_00000000000000000000000000000000000000", &long,
+        "x",
+        "tx_",
+        "tx_1",
+        "tx_zz",
+        "wf_1",
+        "usr_",
+        "TX_0192f0c1a2b37c4d8e5f60718293a4b5",
+        "tx_0192F0C1A2B37C4D8E5F60718293A4B5",
+        "%00",
+        "tx_%00",
+        "%ff",
+        "tx_%ff%fe",
+        "..%2f..%2fetc",
+        "%2e%2e",
+        "tx_'%20or%201=1",
+        "tx_%22",
+        "💸",
+        "%f0%9f%92%b8",
+        "-1",
+        "null",
+        "0",
+        "tx_00000000000000000000000000000000000000",
+        &long,
     ];
     for id in ids {
         for path in [
@@ -211,14 +273,31 @@ async fn no_address_breaks_a_route(kind: Kind) {
         }
     }
     for query in [
-        "limit=%00", "limit=%ff", "limit=1&limit=2", "status=%27", "from=%00", "cursor=%F0%28%8C%28", "=", "&&&=&", "limit",
-        "from=0000-00-00T00:00:00Z", "from=9999999-01-01T00:00:00Z", "to=2026-02-30T00:00:00Z", "%", "a=b",
-        &format!("cursor={long}"), &format!("status={long}"), &format!("{long}={long}"),
+        "limit=%00",
+        "limit=%ff",
+        "limit=1&limit=2",
+        "status=%27",
+        "from=%00",
+        "cursor=%F0%28%8C%28",
+        "=",
+        "&&&=&",
+        "limit",
+        "from=0000-00-00T00:00:00Z",
+        "from=9999999-01-01T00:00:00Z",
+        "to=2026-02-30T00:00:00Z",
+        "%",
+        "a=b",
+        &format!("cursor={long}"),
+        &format!("status={long}"),
+        &format!("{long}={long}"),
     ] {
         let path = format!("/v1/transactions?{query}");
         harmless(&kari.app.get(&path).await, &path[..path.len().min(80)]);
     }
-    harmless(&kari.app.get(&format!("/v1/transactions?limit={}", "1".repeat(60_000))).await, "a very long query");
+    harmless(
+        &kari.app.get(&format!("/v1/transactions?limit={}", "1".repeat(60_000))).await,
+        "a very long query",
+    );
     for (name, value) in [
         ("x-request-id", "not-a-uuid"),
         ("x-request-id", "'; drop table"),

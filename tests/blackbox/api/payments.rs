@@ -63,7 +63,11 @@ async fn a_remittance_moves_the_amount_without_the_fee_once(kind: Kind) {
     assert_eq!(returned.header("location"), format!("https://app.example/payments?transactionId={id}"));
     let done = kari.once(&id, "completed").await;
     assert_eq!(done.word("phase"), "settled");
-    assert!(done.word("completedAt") >= done.word("createdAt") && done.body["scaRedirect"].is_null(), "{}", done.text);
+    assert!(
+        done.word("completedAt") >= done.word("createdAt") && done.body["scaRedirect"].is_null(),
+        "{}",
+        done.text
+    );
 
     let truth = branch.truth(&kari.payee, "2000.00");
     assert_eq!((truth.executed, truth.payments.len(), truth.keys.len()), (1, 1, 1));
@@ -88,9 +92,13 @@ async fn a_qr_payment_pays_the_shop_without_a_fee(kind: Kind) {
 
     let order = json!({ "merchantId": merchant, "amount": "149.00", "currency": "NOK" });
     let started = kari.app.start(QR_PAYMENT, &format!("key-{}", unique()), &order).await.is(201);
-    for (field, expected) in
-        [("type", "qr_payment"), ("amount", "149.00"), ("fee", "0.00"), ("total", "149.00"), ("merchantId", &merchant)]
-    {
+    for (field, expected) in [
+        ("type", "qr_payment"),
+        ("amount", "149.00"),
+        ("fee", "0.00"),
+        ("total", "149.00"),
+        ("merchantId", &merchant),
+    ] {
         assert_eq!(started.word(field), expected, "{field} in {}", started.text);
     }
     assert!(started.body["recipientId"].is_null(), "{}", started.text);
@@ -117,7 +125,10 @@ async fn a_norwegian_recipient_is_paid_on_the_domestic_rail(kind: Kind) {
     let ola = json!({ "name": kari.payee, "country": "NO", "town": "Oslo", "iban": "NO9386011117947", "currency": "NOK" });
     put(&corner.backend(), &kari.recipient_path(), &ola).await;
     let started = kari.remit_to_link("300.00").await;
-    assert_eq!((started.word("receiveAmount").as_str(), started.word("receiveCurrency").as_str()), ("300.00", "NOK"));
+    assert_eq!(
+        (started.word("receiveAmount").as_str(), started.word("receiveCurrency").as_str()),
+        ("300.00", "NOK")
+    );
     kari.app.get(&at_the_page(&started.link(), "approve").await).await.is(303);
     kari.once(&started.word("id"), "completed").await;
     let payments = branch.payments().await;
@@ -133,7 +144,10 @@ async fn a_denied_payment_is_refused(kind: Kind) {
     let watch = Watch::begin(&kari.app, &started.word("id"));
     kari.app.get(&at_the_page(&started.link(), "deny").await).await.is(303);
     let failed = kari.once(&started.word("id"), "failed").await;
-    assert_eq!((failed.word("phase").as_str(), failed.word("errorCode").as_str()), ("refused", "PAYMENT_REJECTED"));
+    assert_eq!(
+        (failed.word("phase").as_str(), failed.word("errorCode").as_str()),
+        ("refused", "PAYMENT_REJECTED")
+    );
     assert!(failed.body["message"].is_string(), "{}", failed.text);
     judge(&watch.end().await, &branch.truth(&kari.payee, "500.00"), false);
 }
@@ -170,7 +184,10 @@ async fn a_payment_that_nobody_approved_is_taken_back_at_the_bank(kind: Kind) {
         None
     })
     .await;
-    assert_eq!((failed.word("phase").as_str(), failed.word("errorCode").as_str()), ("sca_timeout", "SCA_TIMEOUT"));
+    assert_eq!(
+        (failed.word("phase").as_str(), failed.word("errorCode").as_str()),
+        ("sca_timeout", "SCA_TIMEOUT")
+    );
     let truth = branch.truth(&kari.payee, "700.00");
     assert_eq!(truth.statuses.values().collect::<Vec<_>>(), ["CANC"]);
     let shown = watch.end().await;
@@ -219,9 +236,15 @@ async fn an_early_answer_is_followed_by_the_link(kind: Kind) {
         answer(request.json(&kari.order(amount))).await
     };
     branch.fault(json!({ "operation": "initiate", "kind": "latency", "latencyMs": 1500 })).await;
-    for (prefer, status) in [("wait=0", 202), ("wait=1", 202), ("respond-async, wait=0", 202), ("wait=10", 201)] {
+    for (prefer, status) in
+        [("wait=0", 202), ("wait=1", 202), ("respond-async, wait=0", 202), ("wait=10", 201)]
+    {
         let started = start(prefer, "100.00").await.is(status);
-        assert_eq!(started.header("location"), format!("/v1/transactions/{}", started.word("id")), "{prefer}");
+        assert_eq!(
+            started.header("location"),
+            format!("/v1/transactions/{}", started.word("id")),
+            "{prefer}"
+        );
         assert!(!started.header("retry-after").is_empty(), "{prefer}");
         kari.once_in_phase(&started.word("id"), "awaiting_sca").await;
     }
@@ -277,10 +300,15 @@ async fn the_return_from_the_bank_is_a_hint_and_a_forged_one_is_nothing(kind: Ki
     // A return that claims success proves nothing.
     let claimed = kari.remit_to_link("802.00").await;
     let payments = branch.payments().await;
-    let mine = payments.iter().find(|one| one["paymentId"] == claimed.word("providerPaymentId").as_str()).unwrap();
+    let mine =
+        payments.iter().find(|one| one["paymentId"] == claimed.word("providerPaymentId").as_str()).unwrap();
     let redirect = mine["redirect"].as_str().unwrap();
     nobody.get(&format!("{redirect}&result=success")).await.is(303);
-    let after = answer(kari.app.request(Method::GET, &format!("/v1/transactions/{}", claimed.word("id"))).header("Prefer", "wait=1"));
+    let after = answer(
+        kari.app
+            .request(Method::GET, &format!("/v1/transactions/{}", claimed.word("id")))
+            .header("Prefer", "wait=1"),
+    );
     assert_eq!(after.await.is(200).word("phase"), "awaiting_sca");
     assert_eq!(branch.truth(&kari.payee, "802.00").executed, 0);
     tokio::time::timeout(Duration::from_secs(10), kari.cancel(&claimed.word("id"))).await.unwrap().is(200);

@@ -30,10 +30,15 @@ async fn a_payment_is_queued_while_the_bank_is_away_and_goes_on_when_its_payer_d
     assert_eq!(queued.standing(), ("queued".into(), "parked".into()));
     assert_eq!(queued.word("message"), QUEUED);
     assert!(!queued.header("retry-after").is_empty() && !queued.header("location").is_empty());
-    assert!(queued.body["scaRedirect"].is_null() && queued.body["providerPaymentId"].is_null(), "{}", queued.text);
+    assert!(
+        queued.body["scaRedirect"].is_null() && queued.body["providerPaymentId"].is_null(),
+        "{}",
+        queued.text
+    );
     assert_eq!(branch.truth(&kari.payee, "2000.00"), crate::bank::Truth::default());
     // There is nothing to continue yet.
-    let go_on = async || answer(kari.app.request(Method::POST, &format!("/v1/transactions/{id}/continue"))).await;
+    let go_on =
+        async || answer(kari.app.request(Method::POST, &format!("/v1/transactions/{id}/continue"))).await;
     let early = go_on().await;
     early.enveloped();
     assert_eq!(early.status, 409, "{}", early.text);
@@ -93,10 +98,17 @@ async fn payments_that_are_switched_off_leave_no_trace(kind: Kind) {
     let branch = world.bank.open_branch("off").await;
     let kari = Customer::register(&world.service.base(), &branch).await;
     for _ in 0..2 {
-        kari.app.start(REMITTANCE, "the-same-key", &kari.order("2000.00")).await.refused(503, "payments_disabled");
+        kari.app
+            .start(REMITTANCE, "the-same-key", &kari.order("2000.00"))
+            .await
+            .refused(503, "payments_disabled");
     }
     kari.app
-        .start(crate::client::QR_PAYMENT, &format!("key-{}", unique()), &json!({ "merchantId": "mer_1", "amount": "10" }))
+        .start(
+            crate::client::QR_PAYMENT,
+            &format!("key-{}", unique()),
+            &json!({ "merchantId": "mer_1", "amount": "10" }),
+        )
         .await
         .refused(503, "payments_disabled");
     assert_eq!(kari.count().await, 0);

@@ -45,7 +45,9 @@ async fn a_list_has_everything_once_newest_first(kind: Kind) {
         }
         assert_eq!(found, made, "in pages of {limit}");
     }
-    for bad in ["limit=0", "limit=201", "limit=x", "limit=-1", "limit=1e1", "cursor=garbage", "cursor=%00", "page=1"] {
+    for bad in
+        ["limit=0", "limit=201", "limit=x", "limit=-1", "limit=1e1", "cursor=garbage", "cursor=%00", "page=1"]
+    {
         let refused = kari.app.get(&format!("/v1/transactions?{bad}")).await;
         refused.enveloped();
         assert_eq!(refused.status, 400, "{bad}: {}", refused.text);
@@ -56,13 +58,17 @@ async fn a_list_is_narrowed_by_status_type_and_time(kind: Kind) {
     let corner = Corner::of(kind, "filters");
     let branch = corner.branch().await;
     let kari = corner.customer(&branch).await;
-    let (open, done, cancelled) =
-        (kari.remit_to_link("110.00").await, kari.remit_to_link("120.00").await, kari.remit_to_link("130.00").await);
+    let (open, done, cancelled) = (
+        kari.remit_to_link("110.00").await,
+        kari.remit_to_link("120.00").await,
+        kari.remit_to_link("130.00").await,
+    );
     at_the_page(&done.link(), "approve").await;
     kari.once(&done.word("id"), "completed").await;
     kari.cancel(&cancelled.word("id")).await.is(200);
     let (start, end) = (open.word("createdAt"), cancelled.word("createdAt"));
-    let ids = |wanted: &[&crate::client::Answer]| wanted.iter().map(|one| one.word("id")).collect::<BTreeSet<_>>();
+    let ids =
+        |wanted: &[&crate::client::Answer]| wanted.iter().map(|one| one.word("id")).collect::<BTreeSet<_>>();
     let all = ids(&[&open, &done, &cancelled]);
     for (query, expected) in [
         (String::new(), all.clone()),

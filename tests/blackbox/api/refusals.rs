@@ -61,20 +61,32 @@ async fn every_rule_has_its_code_and_a_refused_payment_leaves_no_trace(kind: Kin
         ("recipientId", json!("rec_unknown"), 404, "not_found"),
         ("bankAccountId", json!("bac_unknown"), 404, "not_found"),
     ] {
-        let refused = kari.app.start(REMITTANCE, &format!("key-{}", unique()), &with(order.clone(), field, value)).await;
+        let refused = kari
+            .app
+            .start(REMITTANCE, &format!("key-{}", unique()), &with(order.clone(), field, value))
+            .await;
         refused.refused(status, error);
     }
-    let disagree = json!({ "recipientId": kari.recipient, "amount": "200", "currency": "NOK", "sendCurrency": "EUR" });
+    let disagree =
+        json!({ "recipientId": kari.recipient, "amount": "200", "currency": "NOK", "sendCurrency": "EUR" });
     let refused = kari.app.start(REMITTANCE, &format!("key-{}", unique()), &disagree).await;
     refused.enveloped();
     assert!([400, 422].contains(&refused.status), "{}", refused.text);
     let shop = json!({ "merchantId": "mer_unknown", "amount": "149.00" });
     kari.app.start(QR_PAYMENT, &format!("key-{}", unique()), &shop).await.refused(404, "not_found");
     let merchant = format!("mer_{}", unique());
-    put(&backend, &format!("/v1/merchants/{merchant}"), &json!({ "name": "Kiosk", "iban": "NO9386011117947" })).await;
+    put(
+        &backend,
+        &format!("/v1/merchants/{merchant}"),
+        &json!({ "name": "Kiosk", "iban": "NO9386011117947" }),
+    )
+    .await;
     for (amount, currency) in [("0.99", "NOK"), ("50000.01", "NOK")] {
         let shop = json!({ "merchantId": merchant, "amount": amount, "currency": currency });
-        kari.app.start(QR_PAYMENT, &format!("key-{}", unique()), &shop).await.refused(422, "amount_out_of_range");
+        kari.app
+            .start(QR_PAYMENT, &format!("key-{}", unique()), &shop)
+            .await
+            .refused(422, "amount_out_of_range");
     }
     // A key that was refused was not used: what was wrong is put right and sent again.
     kari.app.start(REMITTANCE, "put-right", &kari.order("99.99")).await.refused(422, "amount_out_of_range");
@@ -87,7 +99,10 @@ async fn every_rule_has_its_code_and_a_refused_payment_leaves_no_trace(kind: Kin
 async fn assert_no_trace(customer: &Customer, branch: &crate::bank::Branch<'_>) {
     assert_eq!(customer.count().await, 0);
     let payments = branch.payments().await;
-    assert!(payments.iter().all(|payment| payment["creditorName"] != customer.payee.as_str()), "{payments:?}");
+    assert!(
+        payments.iter().all(|payment| payment["creditorName"] != customer.payee.as_str()),
+        "{payments:?}"
+    );
 }
 
 async fn an_amount_is_exact_or_refused(kind: Kind) {
@@ -100,18 +115,47 @@ async fn an_amount_is_exact_or_refused(kind: Kind) {
         let request = request.header("Content-Type", "application/json");
         crate::client::answer(request.header("Idempotency-Key", format!("key-{}", unique()))).await
     };
-    for (written, amount) in
-        [("\"2000.00\"", "2000.00"), ("2001", "2001.00"), ("2002.0", "2002.00"), ("\"2003\"", "2003.00"), ("100.10", "100.10")]
-    {
+    for (written, amount) in [
+        ("\"2000.00\"", "2000.00"),
+        ("2001", "2001.00"),
+        ("2002.0", "2002.00"),
+        ("\"2003\"", "2003.00"),
+        ("100.10", "100.10"),
+    ] {
         let started = start(written).await.is(201);
         assert_eq!(started.word("amount"), amount, "{written}");
         assert_eq!(branch.truth(&kari.payee, amount).payments.len(), 1, "{written}");
     }
     let stored = kari.count().await;
     for written in [
-        "2000.005", "\"2000.005\"", "\"2e3\"", "2e3", "1e400", "-1e400", "\"-5\"", "-2000", "\"\"", "\" \"", "null", "true",
-        "[]", "[2000]", "{}", "{\"amount\":2000}", "\"2,000.00\"", "\"2 000\"", "\"2000 NOK\"", "\"NaN\"", "\"Infinity\"",
-        "\"0x7d0\"", "\"２０００\"", "\"2000.\"", "\".5\"", "\"+2000\"", "99999999999999999999999999", "\"92233720368547758.08\"",
+        "2000.005",
+        "\"2000.005\"",
+        "\"2e3\"",
+        "2e3",
+        "1e400",
+        "-1e400",
+        "\"-5\"",
+        "-2000",
+        "\"\"",
+        "\" \"",
+        "null",
+        "true",
+        "[]",
+        "[2000]",
+        "{}",
+        "{\"amount\":2000}",
+        "\"2,000.00\"",
+        "\"2 000\"",
+        "\"2000 NOK\"",
+        "\"NaN\"",
+        "\"Infinity\"",
+        "\"0x7d0\"",
+        "\"２０００\"",
+        "\"2000.\"",
+        "\".5\"",
+        "\"+2000\"",
+        "99999999999999999999999999",
+        "\"92233720368547758.08\"",
         "\"2000.00\\u0000\"",
     ] {
         let refused = start(written).await;
@@ -154,7 +198,11 @@ async fn what_belongs_to_somebody_else_does_not_exist(kind: Kind) {
     let recipients = ola.app.get("/v1/recipients").await.is(200);
     assert!(!recipients.text.contains(&kari.recipient), "{}", recipients.text);
     let accounts = ola.app.get("/v1/bank-accounts").await.is(200);
-    assert!(accounts.text.contains(&ola.account) && !accounts.text.contains(&kari.account), "{}", accounts.text);
+    assert!(
+        accounts.text.contains(&ola.account) && !accounts.text.contains(&kari.account),
+        "{}",
+        accounts.text
+    );
     let listed = ola.app.get(&format!("/v1/transactions?userId={}", kari.user)).await;
     listed.enveloped();
     assert!([403, 404].contains(&listed.status), "{}", listed.text);
@@ -163,7 +211,8 @@ async fn what_belongs_to_somebody_else_does_not_exist(kind: Kind) {
     let taken = ola.path(&format!("/bank-accounts/{}", kari.account));
     backend.put(&taken, &ola.account_body(&branch)).await.refused(404, "not_found");
     let taken = ola.path(&format!("/recipients/{}", kari.recipient));
-    let body = json!({ "name": "Thief", "country": "DE", "iban": "DE89370400440532013000", "currency": "EUR" });
+    let body =
+        json!({ "name": "Thief", "country": "DE", "iban": "DE89370400440532013000", "currency": "EUR" });
     backend.put(&taken, &body).await.refused(404, "not_found");
     assert_eq!(kari.look(&theirs).await.word("phase"), "awaiting_sca");
     assert_eq!((kari.count().await, ola.count().await), (1, 0));
@@ -174,7 +223,14 @@ async fn accounts_and_recipients_are_checked_when_they_are_written(kind: Kind) {
     let branch = corner.branch().await;
     let kari = corner.customer(&branch).await;
     let backend = corner.backend();
-    for iban in ["NO9386011117948", "NO93860111179", "XX9386011117947", "DE8937040044053201300", "", "NO93 8601 1117 94A"] {
+    for iban in [
+        "NO9386011117948",
+        "NO93860111179",
+        "XX9386011117947",
+        "DE8937040044053201300",
+        "",
+        "NO93 8601 1117 94A",
+    ] {
         let mut account = kari.account_body(&branch);
         account["iban"] = json!(iban);
         backend.put(&kari.account_path(), &account).await.refused(422, "invalid_iban");
@@ -199,9 +255,13 @@ async fn accounts_and_recipients_are_checked_when_they_are_written(kind: Kind) {
         user[field] = value;
         backend.put(&kari.path(""), &user).await.refused(400, "validation_failed");
     }
-    for (field, value) in
-        [("from", json!("nok")), ("to", json!("QQQ")), ("rate", json!("-1")), ("rate", json!("0")), ("rate", json!("1e3"))]
-    {
+    for (field, value) in [
+        ("from", json!("nok")),
+        ("to", json!("QQQ")),
+        ("rate", json!("-1")),
+        ("rate", json!("0")),
+        ("rate", json!("1e3")),
+    ] {
         let mut prices = rates();
         prices["rates"][0][field] = value;
         backend.put("/v1/exchange-rates", &prices).await.refused(400, "validation_failed");

@@ -43,7 +43,10 @@ async fn every_error_wears_the_envelope_or_problem_json(kind: Kind) {
         assert_eq!(plain.headers.contains_key("allow"), status == 405, "{method} {path}");
         let problem = send("application/problem+json").await.is(status);
         assert_eq!(problem.header("content-type"), "application/problem+json", "{method} {path}");
-        assert_eq!((&problem.body["error"], &problem.body["status"]), (&plain.body["error"], &Value::from(status)));
+        assert_eq!(
+            (&problem.body["error"], &problem.body["status"]),
+            (&plain.body["error"], &Value::from(status))
+        );
         assert!(problem.body["title"].is_string() && problem.body["type"].is_string(), "{}", problem.text);
     }
     let details = kari.app.start("/v1/transactions/remittance", "key", &serde_json::json!({})).await;
@@ -56,10 +59,13 @@ async fn every_answer_names_its_request(kind: Kind) {
     let corner = Corner::of(kind, "names");
     let nobody = Caller::nobody(&corner.base());
     let own = "0191e0f0-0000-7000-8000-0000000000aa";
-    for (path, status) in [("/livez", 200), ("/v1/transactions", 401), ("/nothing", 404), ("/openapi.json", 200)] {
+    for (path, status) in
+        [("/livez", 200), ("/v1/transactions", 401), ("/nothing", 404), ("/openapi.json", 200)]
+    {
         let echoed = answer(nobody.request(Method::GET, path).header("x-request-id", own)).await.is(status);
         assert_eq!(echoed.header("x-request-id"), own, "{path}");
-        let made = answer(nobody.request(Method::GET, path).header("x-request-id", "evil\tid")).await.is(status);
+        let made =
+            answer(nobody.request(Method::GET, path).header("x-request-id", "evil\tid")).await.is(status);
         assert_eq!(made.header("x-request-id").len(), 36, "{path}");
         assert_eq!(made.headers.get_all("x-request-id").iter().count(), 1);
     }
@@ -73,14 +79,18 @@ async fn it_is_healthy_and_describes_itself(kind: Kind) {
     }
     let api = nobody.get("/openapi.json").await.is(200);
     assert!(api.word("openapi").starts_with("3.1"), "{}", api.word("openapi"));
-    for path in ["/v1/transactions", "/v1/transactions/{id}", "/v1/transactions/{id}/cancel", "/v1/payments/callback"] {
+    for path in
+        ["/v1/transactions", "/v1/transactions/{id}", "/v1/transactions/{id}/cancel", "/v1/payments/callback"]
+    {
         assert!(api.body["paths"][path].is_object(), "{path} is not described");
     }
     let docs = nobody.get("/docs").await.is(200);
     assert!(docs.header("content-type").starts_with("text/html"));
     // Nothing is fetched from elsewhere.
     let text = docs.text.to_lowercase();
-    for outside in ["src=\"http", "href=\"http", "src=\"//", "href=\"//", "@import", "src='http", "href='http"] {
+    for outside in
+        ["src=\"http", "href=\"http", "src=\"//", "href=\"//", "@import", "src='http", "href='http"]
+    {
         assert!(!text.contains(outside), "{outside} in /docs");
     }
     assert!(docs.header("content-security-policy").contains("default-src 'none'"), "{:?}", docs.headers);
