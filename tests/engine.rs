@@ -1,6 +1,8 @@
 //! The engine over every kind of store, with a bank of a few lines behind the payments port: what is performed, how
 //! often, and what is left when a process stops in the middle.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what stands around the tests is test too")]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

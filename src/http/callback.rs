@@ -20,8 +20,8 @@ use super::transaction::Payment;
 
 /// How many bytes of the MAC stand in an address: 128 bits.
 const MAC_BYTES: usize = 16;
-/// The address as it is registered at the provider.
-const REGISTERED_PATH: &str = "/api/payments/callback";
+/// The address that the provider sends browsers back to (provider profile, browser returns).
+const REGISTERED_PATH: &str = "/v1/payments/callback";
 
 /// What the bank's redirect brings. Banks may add what they like.
 #[derive(Deserialize, IntoParams)]
@@ -141,7 +141,7 @@ mod tests {
     fn only_our_own_state_names_a_payment() {
         let ours = callback(b"secret");
         let uri = ours.redirect_uri(ID);
-        let state = uri.strip_prefix("https://pay.example/api/payments/callback?state=").unwrap();
+        let state = uri.strip_prefix("https://pay.example/v1/payments/callback?state=").unwrap();
         assert_eq!(state.len(), 32 + 1 + 32);
         assert_eq!(ours.verify(state), Some(ID));
         let (id, tag) = state.split_once('.').unwrap();

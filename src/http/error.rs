@@ -123,9 +123,10 @@ codes! {
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be application/json.";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused"
         "This Idempotency-Key was used for a different request.";
-    Underage = UNPROCESSABLE_ENTITY "underage" "Only people of 18 years or older can pay.";
+    Underage = FORBIDDEN "underage" "Only people of 18 years or older can pay.";
     AmountOutOfRange = UNPROCESSABLE_ENTITY "amount_out_of_range" "The amount is outside the limits.";
     InvalidIban = UNPROCESSABLE_ENTITY "invalid_iban" "The IBAN is not valid.";
+    QrInvalid = UNPROCESSABLE_ENTITY "qr_invalid" "This QR code was not made by this service.";
     CurrencyNotSupported = UNPROCESSABLE_ENTITY "currency_not_supported" "This currency is not supported.";
     Internal = INTERNAL_SERVER_ERROR "internal" "Something went wrong on our side.";
     PaymentsDisabled = SERVICE_UNAVAILABLE "payments_disabled" "Payment service unavailable" retry 60;

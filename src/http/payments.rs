@@ -196,8 +196,20 @@ where
 
 /// Waits until a payment has something worth knowing, at most as long as its caller prefers.
 pub async fn milestone(app: &App, instance: Instance, prefer: Prefer) -> Result<Instance, Problem> {
-    let newest = app.engine.wait(instance.id, prefer.for_milestone(), has_milestone).await?;
-    Ok(newest.unwrap_or(instance))
+    wait(app, &instance, prefer.for_milestone(), has_milestone).await
+}
+
+/// The instance as soon as it is `enough`, when the time is up, or when the service is about to end: its callers are
+/// told how things stand and come back to another process.
+pub async fn wait(
+    app: &App,
+    instance: &Instance,
+    timeout: Duration,
+    enough: impl Fn(&Instance) -> bool + Send,
+) -> Result<Instance, Problem> {
+    let enough = move |instance: &Instance| enough(instance) || !app.engine.accepting();
+    let newest = app.engine.wait(instance.id, timeout, enough).await?;
+    Ok(newest.unwrap_or_else(|| instance.clone()))
 }
 
 /// A transaction with where to look for it again.

@@ -43,6 +43,10 @@ pub struct QrPaymentRequest {
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "bac_1")]
     bank_account_id: Given<BankAccountId>,
+    /// The payload of a scanned code. This service has made none so far, so none can be genuine.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    qr: Given<String>,
     /// Who pays; required for, and reserved to, the `service` role.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "usr_kari")]
@@ -74,9 +78,10 @@ struct Wish {
         (status = 201, description = "The approval link is ready, or the payment is at its end", body = Transaction),
         (status = 202, description = "Still working, or queued", body = Transaction),
         (status = 200, description = "The payment that this key started before", body = Transaction),
+        (status = 403, description = "`underage`"),
         (status = 404, description = "Unknown merchant or bank account: `not_found`"),
         (status = 409, description = "`kyc_required`, `consent_expired`"),
-        (status = 422, description = "`amount_out_of_range`, `currency_not_supported`, `underage`, `idempotency_key_reused`"),
+        (status = 422, description = "`amount_out_of_range`, `currency_not_supported`, `qr_invalid`, `idempotency_key_reused`"),
         (status = 503, description = "`payments_disabled`, `overloaded`, `database_unavailable`"),
     )
 )]
@@ -102,6 +107,10 @@ impl QrPaymentRequest {
     fn understand(self, caller: &Caller) -> Result<Wish, Problem> {
         let user = caller.acts_for(self.on_behalf_of)?;
         let mut faults = Faults::default();
+        if faults.optional("qr", self.qr).is_some() {
+            faults.finish()?;
+            return Err(Code::QrInvalid.into());
+        }
         let merchant = faults.required("merchantId", self.merchant_id);
         let amount = payments::amount(&mut faults, self.amount, self.currency, Given::Absent)?;
         let bank_account = faults.optional("bankAccountId", self.bank_account_id);

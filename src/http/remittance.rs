@@ -91,9 +91,10 @@ struct Wish {
         (status = 201, description = "The approval link is ready, or the payment is at its end", body = Transaction),
         (status = 202, description = "Still working, or queued", body = Transaction),
         (status = 200, description = "The payment that this key started before", body = Transaction),
+        (status = 403, description = "`underage`"),
         (status = 404, description = "Unknown recipient or bank account: `not_found`"),
         (status = 409, description = "`kyc_required`, `consent_expired`"),
-        (status = 422, description = "`amount_out_of_range`, `currency_not_supported`, `underage`, `idempotency_key_reused`"),
+        (status = 422, description = "`amount_out_of_range`, `currency_not_supported`, `idempotency_key_reused`"),
         (status = 503, description = "`payments_disabled`, `overloaded`, `database_unavailable`"),
     )
 )]

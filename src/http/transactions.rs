@@ -99,8 +99,7 @@ pub async fn read(
     if let Some(timeout) = prefer.for_change() {
         let seen = known.unwrap_or(instance.seq);
         let moved = |instance: &Instance| instance.seq != seen || instance.status.is_final();
-        let newest = app.engine.wait(instance.id, timeout, moved).await?;
-        instance = newest.unwrap_or(instance);
+        instance = payments::wait(&app, &instance, timeout, moved).await?;
     }
     let mut response = if known == Some(instance.seq) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -143,7 +142,7 @@ pub async fn cancel(
     }
     let told = tell(&app, &caller, instance.id, &Event::CancelAsked { by: By::User }).await?;
     let decided = |instance: &Instance| instance.status.is_final() || beyond_return(instance);
-    let newest = app.engine.wait(told.id, prefer.for_milestone(), decided).await?.unwrap_or(told);
+    let newest = payments::wait(&app, &told, prefer.for_milestone(), decided).await?;
     match newest.status {
         Status::Cancelled => payments::answer(StatusCode::OK, &newest, prefer),
         Status::Completed | Status::Failed => Err(Code::TooLateToCancel.into()),

@@ -144,7 +144,7 @@ function schemaSection(api, name, schema) {
 function draw(api) {
   const main = document.getElementById("main");
   const contents = document.getElementById("contents");
-  const groups = new Map();
+  const groups = new Map((api.tags ?? []).map((tag) => [tag.name, []]));
   for (const [path, item] of Object.entries(api.paths)) {
     for (const method of METHODS.filter((method) => item[method])) {
       const group = item[method].tags?.[0] ?? "Other";
