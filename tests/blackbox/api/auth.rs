@@ -89,13 +89,13 @@ async fn an_api_key_opens_until_it_is_revoked_or_expires(kind: Kind) {
             said
         }
     };
-    let word = |said: &str, prefix: &str| {
+    let printed = |said: &str, prefix: &str| {
         let words = said.split(|letter: char| !(letter.is_ascii_alphanumeric() || "_-".contains(letter)));
         let mut words = words.filter(|word| word.starts_with(prefix));
         words.next().unwrap_or_else(|| panic!("no {prefix} in {said}")).to_owned()
     };
     let said = command(&["keys", "create", "--role", "service", "--subject", "the-app"]);
-    let (id, secret) = (word(&said, "key_"), word(&said, "sk_"));
+    let (id, secret) = (printed(&said, "key_"), printed(&said, "sk_"));
     assert!(secret.len() >= 40, "{said}");
     let holder = Caller::with_token(&world.service.base(), &secret);
     let list = format!("/v1/transactions?userId={}", kari.user);
@@ -109,7 +109,7 @@ async fn an_api_key_opens_until_it_is_revoked_or_expires(kind: Kind) {
         .await;
 
     let said = command(&["keys", "create", "--role", "service", "--subject", "the-app", "--expires", "1s"]);
-    let brief = Caller::with_token(&world.service.base(), &word(&said, "sk_"));
+    let brief = Caller::with_token(&world.service.base(), &printed(&said, "sk_"));
     eventually("the expired key is refused", async || (brief.get(&list).await.status == 401).then_some(()))
         .await;
     // The secret was shown once and is kept nowhere.

@@ -29,7 +29,7 @@ async fn every_rule_has_its_code_and_a_refused_payment_leaves_no_trace(kind: Kin
         ("kycStatus", json!("pending"), 409, "kyc_required"),
         ("kycStatus", json!("rejected"), 409, "kyc_required"),
         ("birthDate", Value::Null, 409, "kyc_required"),
-        ("birthDate", json!("2015-01-01"), 422, "underage"),
+        ("birthDate", json!("2015-01-01"), 403, "underage"),
     ] {
         let kari = corner.customer(&branch).await;
         put(&backend, &kari.path(""), &with(adult(), field, value)).await;
@@ -88,6 +88,8 @@ async fn every_rule_has_its_code_and_a_refused_payment_leaves_no_trace(kind: Kin
             .await
             .refused(422, "amount_out_of_range");
     }
+    let forged = json!({ "qr": "drop:forged", "amount": "149.00" });
+    kari.app.start(QR_PAYMENT, &format!("key-{}", unique()), &forged).await.refused(422, "qr_invalid");
     // A key that was refused was not used: what was wrong is put right and sent again.
     kari.app.start(REMITTANCE, "put-right", &kari.order("99.99")).await.refused(422, "amount_out_of_range");
     assert_no_trace(&kari, &branch).await;

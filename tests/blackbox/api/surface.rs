@@ -20,7 +20,6 @@ async fn every_error_wears_the_envelope_or_problem_json(kind: Kind) {
     let kari = corner.customer(&branch).await;
     let large = format!("{{\"note\":\"{}\"}}", "x".repeat(257 * 1024));
     for (method, path, kind, body, status, error) in [
-        (Method::GET, "/", "", "", 404, "not_found"),
         (Method::GET, "/v1", "", "", 404, "not_found"),
         (Method::GET, "/v1/nothing", "", "", 404, "not_found"),
         (Method::GET, "/v2/transactions", "", "", 404, "not_found"),
@@ -84,6 +83,8 @@ async fn it_is_healthy_and_describes_itself(kind: Kind) {
     {
         assert!(api.body["paths"][path].is_object(), "{path} is not described");
     }
+    let home = nobody.get("/").await.is(200);
+    assert!(home.text.contains("/docs"), "{}", home.text);
     let docs = nobody.get("/docs").await.is(200);
     assert!(docs.header("content-type").starts_with("text/html"));
     // Nothing is fetched from elsewhere.
