@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -138,6 +139,12 @@ pub async fn start(config: Config) -> Result<Running, ServiceError> {
         settings,
     };
     let router = http::router(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
+    // An answer or event is written whole; waiting for more to send with it would only delay it.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps collecting small writes");
+        }
+    });
     let server = axum::serve(listener, router).with_graceful_shutdown(ending(stopped));
     let front = tokio::spawn(server.into_future());
     Ok(Running { address, stop, front, half, drain_timeout: config.front.drain_timeout })
