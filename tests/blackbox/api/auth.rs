@@ -76,19 +76,11 @@ async fn a_session_cookie_works_for_pages_of_our_own_only(kind: Kind) {
 }
 
 async fn an_api_key_opens_until_it_is_revoked_or_expires(kind: Kind) {
-    // A world of its own: SQLite's file has one process at a time, so the service steps aside for the command.
-    let world = World::with(kind, &[]);
+    let world = World::shared(kind);
     let branch = world.bank.open_branch("keys").await;
     let kari = crate::client::Customer::register(&world.service.base(), &branch).await;
-    let command = |args: &[&str]| match kind {
-        Kind::Postgres => world.service.command(args),
-        Kind::Sqlite => {
-            assert_eq!(world.service.stop(), Some(0));
-            let said = world.service.command(args);
-            world.service.restart();
-            said
-        }
-    };
+    // The service runs on while keys are made and revoked beside it.
+    let command = |args: &[&str]| world.service.command(args);
     let printed = |said: &str, prefix: &str| {
         let words = said.split(|letter: char| !(letter.is_ascii_alphanumeric() || "_-".contains(letter)));
         let mut words = words.filter(|word| word.starts_with(prefix));
