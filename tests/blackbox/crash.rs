@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -35,20 +35,25 @@ const CALM: Duration = Duration::from_secs(90);
 async fn two_hundred_remittances_outlive_a_service_that_is_killed_again_and_again(kind: Kind) {
     let world = Arc::new(World::with(kind, &[]));
     let mut chance = chance();
-    let crowd = Crowd::enter(&world, 200, Duration::from_secs(4), &mut chance).await;
+    let crowd = Crowd::enter(&world, 200, Duration::from_secs(7), &mut chance).await;
     let branch = world.bank.open_branch(BRANCH).await;
     let kills = 3 + chance.below(3);
+    let unfinished = Arc::clone(&crowd.unfinished);
     let disrupt = async {
         for kill in 1..=kills {
-            sleep(millis(200 + chance.below(1000))).await;
+            sleep(millis(150 + chance.below(600))).await;
             blocking(&world, |world| world.service.kill()).await;
-            sleep(millis(chance.below(300))).await;
+            sleep(millis(chance.below(150))).await;
             let before = asked(&branch).await;
             let down = Instant::now();
             blocking(&world, |world| world.service.restart()).await;
             let up = down.elapsed();
-            within(CALM, "progress after a restart", async || (asked(&branch).await > before).then_some(()))
-                .await;
+            // Where everybody has their answer, there is no progress to be made.
+            within(CALM, "progress after a restart", async || {
+                let idle = unfinished.load(Ordering::Relaxed) == 0;
+                (idle || asked(&branch).await > before).then_some(())
+            })
+            .await;
             println!(
                 "{kind:?}: kill {kill} of {kills}: listens after {up:?}, first call to the bank after {:?}",
                 down.elapsed()
@@ -139,6 +144,7 @@ const BRANCH: &str = "crowd";
 /// People who all want to pay at about the same time.
 struct Crowd {
     orders: Vec<Order>,
+    unfinished: Arc<AtomicU32>,
     tasks: Vec<tokio::task::JoinHandle<Log>>,
 }
 
@@ -170,11 +176,18 @@ impl Crowd {
         let base = world.service.base();
         let customers = join_all((0..10).map(|_| Customer::register(&base, &branch))).await;
         let spread = u32::try_from(spread.as_millis()).expect("a short time");
-        let mut crowd = Crowd { orders: Vec::new(), tasks: Vec::new() };
+        let mut crowd =
+            Crowd { orders: Vec::new(), unfinished: Arc::new(AtomicU32::new(orders)), tasks: Vec::new() };
         for (number, customer) in (0..orders).zip(customers.iter().cycle()) {
             let order = Order { payee: customer.payee.clone(), amount: format!("{}.00", 1000 + number) };
             crowd.orders.push(order.clone());
-            crowd.tasks.push(tokio::spawn(pay(customer.clone(), order, millis(chance.below(spread)))));
+            let (customer, begin) = (customer.clone(), millis(chance.below(spread)));
+            let unfinished = Arc::clone(&crowd.unfinished);
+            crowd.tasks.push(tokio::spawn(async move {
+                let log = pay(customer, order, begin).await;
+                unfinished.fetch_sub(1, Ordering::Relaxed);
+                log
+            }));
         }
         crowd
     }
