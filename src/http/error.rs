@@ -313,7 +313,6 @@ mod tests {
     use serde_json::{Value, json};
     use tower::ServiceExt;
 
-    use super::request_id::X_REQUEST_ID;
     use super::*;
 
     async fn ask(method: &str, path: &str, accept: &str) -> (Response<()>, Value) {
