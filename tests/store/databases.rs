@@ -82,6 +82,26 @@ async fn sqlite_has_one_engine_for_each_file() {
 }
 
 #[tokio::test]
+async fn sqlite_has_one_engine_for_each_file_whatever_it_is_called() {
+    let files = tempfile::tempdir().unwrap();
+    let at = |name: &str| files.path().join(name);
+    std::fs::create_dir(at("real")).unwrap();
+    std::os::unix::fs::symlink(at("real"), at("directory")).unwrap();
+    // The link is there before the file that it leads to.
+    std::os::unix::fs::symlink(at("real/sluse.db"), at("link.db")).unwrap();
+    let names = ["link.db", "real/sluse.db", "directory/sluse.db", "real/../real/sluse.db"];
+    for first in names {
+        let url = |name: &str| format!("sqlite:{}", at(name).display());
+        let database = open(&url(first), &Options::default()).await.expect("nobody has it");
+        for other in names {
+            let refused = open(&url(other), &Options::default()).await.err();
+            assert!(matches!(refused, Some(OpenError::InUse { .. })), "{first}, {other}: {refused:?}");
+        }
+        database.upkeep.close().await;
+    }
+}
+
+#[tokio::test]
 async fn sqlite_creates_the_directories_of_its_file_and_uses_a_log() {
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("a/b/sluse.db");
