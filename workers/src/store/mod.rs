@@ -56,7 +56,8 @@ pub trait Store: Send + Sync {
     /// Every lane that holds a task, with the time its earliest one is due. One query, whatever the backlog.
     async fn lanes(&self) -> Result<Vec<LaneDue>, Trouble>;
 
-    /// Claims up to `room` due tasks of each lane, earliest first, for `lease`. Concurrent claimers never share one.
+    /// Claims up to `room` due tasks of each lane, earliest first, for `lease`. Concurrent claimers never share one. A
+    /// task of an instance that this version cannot read is claimed and not answered: it comes back when that lapses.
     async fn claim(
         &self,
         lanes: &[(Lane, usize)],
@@ -90,7 +91,7 @@ pub trait Store: Send + Sync {
     /// Messages that an instance wants delivered, oldest first.
     async fn messages(&self, id: WorkflowId) -> Result<Vec<Message>, Trouble>;
 
-    /// Instances of an owner, newest first.
+    /// Instances of an owner, newest first. Those that this version cannot read are left out.
     async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble>;
 
     /// Whether the database answers.
