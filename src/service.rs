@@ -61,6 +61,7 @@ pub enum ServiceError {
 pub struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
+    stop_work: watch::Sender<bool>,
     front: JoinHandle<std::io::Result<()>>,
     half: Half,
     drain_timeout: Duration,
@@ -131,7 +132,8 @@ pub async fn start(config: Config) -> Result<Running, ServiceError> {
     let settings = Settings::new(&config, &config.front.public_base(address))?;
 
     let (stop, stopped) = watch::channel(false);
-    let half = half(&config, stopped.clone()).await?;
+    let (stop_work, work_stopped) = watch::channel(false);
+    let half = half(&config, work_stopped).await?;
     let app = Services {
         engine: half.engine.clone(),
         registry: Arc::clone(&half.database.registry),
@@ -147,7 +149,7 @@ pub async fn start(config: Config) -> Result<Running, ServiceError> {
     });
     let server = axum::serve(listener, router).with_graceful_shutdown(ending(stopped));
     let front = tokio::spawn(server.into_future());
-    Ok(Running { address, stop, front, half, drain_timeout: config.front.drain_timeout })
+    Ok(Running { address, stop, stop_work, front, half, drain_timeout: config.front.drain_timeout })
 }
 
 impl Running {
@@ -161,7 +163,8 @@ impl Running {
         &self.half.engine
     }
 
-    /// Takes no new work, lets requests and steps under way end, and closes the database.
+    /// Takes no new work, lets requests and then steps under way end, and closes the database. Steps go on while
+    /// requests end: what was just accepted is still sent by this process.
     pub async fn stop(self) {
         self.half.engine.stop_accepting();
         self.stop.send_replace(true);
@@ -174,6 +177,7 @@ impl Running {
                 tracing::warn!("requests were cut off: they took longer than DRAIN_TIMEOUT");
             }
         }
+        self.stop_work.send_replace(true);
         self.half.end().await;
     }
 }

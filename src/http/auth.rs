@@ -311,8 +311,9 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Whether a request that a browser sends with its cookies was made by a page of ours. Browsers say where a request
-/// comes from in two ways, and no page can change either.
+/// Whether a request that a browser sends with its cookies was made by a page of ours. Browsers say where a request that
+/// writes comes from in two ways, and no page can change or leave out both. Who says neither is no browser: the web
+/// app's own server, which was given the cookie.
 fn is_same_site(headers: &HeaderMap, origins: &[String]) -> bool {
     let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
@@ -320,7 +321,8 @@ fn is_same_site(headers: &HeaderMap, origins: &[String]) -> bool {
         (Some(origin), Some("cross-site") | None) => origins.iter().any(|ours| ours == origin),
         (Some(_) | None, Some("same-origin" | "none")) => true,
         (Some(origin), Some(_)) => origins.iter().any(|ours| ours == origin),
-        (None, Some(_) | None) => false,
+        (None, Some(_)) => false,
+        (None, None) => true,
     }
 }
 
@@ -459,7 +461,7 @@ mod tests {
         let ours = ["https://app.example".to_owned()];
         for (origin, site, expected) in [
             (None, Some("same-origin"), true),
-            (None, None, false),
+            (None, None, true),
             (None, Some("cross-site"), false),
             (None, Some("same-site"), false),
             (Some("https://app.example"), None, true),

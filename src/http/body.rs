@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::{Code, Problem};
 use super::validation::without_position;
@@ -50,6 +50,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
 fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let starts_as_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if !starts_as_object {
+        return Err(Code::MalformedRequest.into());
+    }
+    // What breaks off in the middle is malformed, whatever stands before the break.
+    if serde_json::from_slice::<IgnoredAny>(bytes).is_err() {
         return Err(Code::MalformedRequest.into());
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);

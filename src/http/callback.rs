@@ -9,9 +9,11 @@ use serde::Deserialize;
 use sha2::Sha256;
 use utoipa::IntoParams;
 use workers::engine::Told;
+use workers::store::InboxKey;
 use workflows::ids::{TransactionId, WorkflowId};
 use workflows::payment::Event;
 use workflows::ports::payments::ProviderPaymentId;
+use workflows::time::At;
 
 use super::App;
 use super::error::{Code, Problem};
@@ -20,6 +22,8 @@ use super::transaction::Payment;
 
 /// How many bytes of the MAC stand in an address: 128 bits.
 const MAC_BYTES: usize = 16;
+/// The longest payment id that is taken from an address; providers' ids are held to the same length.
+const LONGEST_ID: usize = 256;
 /// The address that the provider sends browsers back to (provider profile, browser returns).
 const REGISTERED_PATH: &str = "/v1/payments/callback";
 
@@ -29,12 +33,13 @@ const REGISTERED_PATH: &str = "/v1/payments/callback";
 pub struct ReturnQuery {
     /// Names the payment; made by this service.
     state: Option<String>,
-    /// The bank's id of the payment.
+    /// The bank's id of the payment. One that is not 1 to 256 printable ASCII characters counts as absent.
     #[serde(rename = "paymentId")]
     #[param(rename = "paymentId")]
     payment_id: Option<String>,
-    /// The same, as some banks call it.
-    resource_id: Option<String>,
+    /// The provider's session, as some providers send it; not needed.
+    #[serde(rename = "resource_id")]
+    _resource_id: Option<String>,
     /// What the bank says happened; not believed.
     #[serde(rename = "result")]
     _result: Option<String>,
@@ -53,13 +58,14 @@ pub async fn returned(
     let state = query.state.as_deref().unwrap_or_default();
     let transaction = app.settings.callback.verify(state).ok_or(Code::InvalidState)?;
     let id = WorkflowId::from(transaction);
-    let payment = named(query.payment_id, query.resource_id)?;
     let instance = app.engine.get(id).await?.ok_or(Code::InvalidState)?;
     let known = Payment::of(&instance)?.ok_or(Code::InvalidState)?.facts().provider_payment;
+    let payment = query.payment_id.and_then(named);
     if matches!((&payment, &known), (Some(named), Some(known)) if named != known) {
         return Err(Code::InvalidState.into());
     }
-    match app.engine.tell(id, &Event::Returned { payment }, "browser", None).await? {
+    let heard = once_a_second(id, app.engine.now());
+    match app.engine.tell(id, &Event::Returned { payment }, "browser", Some(heard)).await? {
         Told::Moved(_) | Told::Ignored(_) | Told::Duplicate(_) => {
             see_app(&app.settings.return_url, transaction)
         }
@@ -67,13 +73,17 @@ pub async fn returned(
     }
 }
 
-/// The payment that the bank names, by either word; both at once must agree.
-fn named(one: Option<String>, other: Option<String>) -> Result<Option<ProviderPaymentId>, Problem> {
-    let given = |id: Option<String>| id.filter(|id| !id.is_empty());
-    match (given(one), given(other)) {
-        (Some(one), Some(other)) if one != other => Err(Code::InvalidState.into()),
-        (one, other) => Ok(one.or(other).map(ProviderPaymentId)),
-    }
+/// Whoever has seen a return address can call it for ever, and each return that is heard asks the bank and stays in the
+/// history. So a payment hears one in each second of the database's time, whatever process it comes to.
+fn once_a_second(id: WorkflowId, now: At) -> InboxKey {
+    InboxKey { source: "callback".into(), event: format!("{id} {}", now.as_secs()).into() }
+}
+
+/// The payment that the bank names, when it may be one's id. It decides nothing: the bank is asked about the payment
+/// that this service placed.
+fn named(id: String) -> Option<ProviderPaymentId> {
+    let printable = id.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
+    ((1..=LONGEST_ID).contains(&id.len()) && printable).then_some(ProviderPaymentId(id))
 }
 
 fn see_app(return_url: &Url, transaction: TransactionId) -> Result<Response, Problem> {
@@ -129,6 +139,9 @@ impl Callback {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::{BEGIN, Front, PUBLIC};
     use super::*;
 
     const ID: TransactionId = TransactionId::new(0x0192_f0c1_a2b3_7c4d_8e5f_6071_8293_a4b5);
@@ -169,10 +182,37 @@ mod tests {
     }
 
     #[test]
-    fn the_bank_may_name_the_payment_by_either_word() {
-        let text = |id: &str| Some(id.to_owned());
-        assert_eq!(named(text("p"), None).unwrap(), named(None, text("p")).unwrap());
-        assert_eq!(named(text(""), None).unwrap(), None);
-        assert!(named(text("p"), text("q")).is_err());
+    fn a_name_that_no_provider_gives_counts_as_absent() {
+        for (id, counts) in [
+            ("pmt-7f", true),
+            ("a~b", true),
+            ("a b", false),
+            (&"a".repeat(256), true),
+            (&"a".repeat(257), false),
+            ("", false),
+            ("a\0", false),
+            ("a\n", false),
+            ("a\u{7f}", false),
+            ("bétaling", false),
+        ] {
+            let found = named(id.to_owned());
+            assert_eq!(found, counts.then(|| ProviderPaymentId(id.to_owned())), "{id:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_return_that_is_repeated_is_heard_once_a_second() {
+        let front = Front::open().await;
+        let transaction = front.payment_awaiting_approval().await;
+        let back = front.app.settings.callback.redirect_uri(transaction);
+        let path = back.strip_prefix(PUBLIC).unwrap();
+        for (millis, heard) in [(0, 1), (0, 1), (999, 1), (1_000, 2), (1_500, 2), (5_000, 3)] {
+            front.clock.set(BEGIN.plus(Duration::from_millis(millis)));
+            let (status, _) = front.get(path).await;
+            assert_eq!(status, StatusCode::SEE_OTHER, "each browser goes on to the app");
+            let history = front.app.engine.history(transaction.into(), 0, 100).await.unwrap();
+            let returns = history.iter().filter(|row| &*row.actor == "browser").count();
+            assert_eq!(returns, heard, "after {millis} ms");
+        }
     }
 }

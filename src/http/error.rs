@@ -19,6 +19,8 @@ use workers::store::Trouble;
 use workflows::engine::Unreadable;
 use workflows::payment::Denied;
 
+use super::request_id::X_REQUEST_ID;
+
 /// An error answer.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -53,8 +55,9 @@ pub struct Envelope {
 /// The body of every error for callers that accept `application/problem+json` (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub struct ProblemDetails {
-    /// Always `about:blank`: the code says more than a link would.
-    r#type: &'static str,
+    /// Names the kind of error for ever: `urn:sluse:error:` and the code.
+    #[schema(example = "urn:sluse:error:validation_failed")]
+    r#type: String,
     /// The words of the status.
     #[schema(value_type = String, example = "Bad Request")]
     title: &'static str,
@@ -63,6 +66,9 @@ pub struct ProblemDetails {
     status: u16,
     /// A sentence for people.
     detail: Cow<'static, str>,
+    /// This occurrence: the id of the request.
+    #[schema(example = "urn:uuid:0192f0c1-a2b3-4c4d-8e5f-60718293a4b5")]
+    instance: Option<String>,
     /// The same code as in the plain envelope.
     error: &'static str,
     /// The fields at fault.
@@ -209,6 +215,10 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.code.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.code == Code::PayloadTooLarge {
+            // The rest of the body is not read, so the connection cannot be used for another request.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.code == Code::Unauthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -220,12 +230,14 @@ impl IntoResponse for Problem {
 /// Catches panics and writes every error in the caller's form.
 pub async fn envelope(request: Request, next: Next) -> Response {
     let plain = !accepts_problem_json(request.headers());
+    let request_id =
+        request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(ToOwned::to_owned);
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => Problem::internal("answer a request", panic_text(panic.as_ref())).into_response(),
     };
     match problem_of(&response) {
-        Some(problem) => problem.write(response, plain),
+        Some(problem) => problem.write(response, plain, request_id),
         None => response,
     }
 }
@@ -236,7 +248,7 @@ pub async fn unknown_route() -> Problem {
 }
 
 impl Problem {
-    fn write(self, response: Response, plain: bool) -> Response {
+    fn write(self, response: Response, plain: bool, request_id: Option<String>) -> Response {
         let (mut parts, _) = response.into_parts();
         let Problem { code, message, details } = self;
         let (kind, body) = if plain {
@@ -244,7 +256,8 @@ impl Problem {
             ("application/json", serde_json::to_vec(&envelope))
         } else {
             let details = ProblemDetails {
-                r#type: "about:blank",
+                r#type: format!("urn:sluse:error:{}", code.word()),
+                instance: request_id.map(|id| format!("urn:uuid:{id}")),
                 title: code.status().canonical_reason().unwrap_or_default(),
                 status: code.status().as_u16(),
                 detail: message,

@@ -7,30 +7,26 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use workers::Watch;
-use workers::store::HistoryRow;
-use workflows::engine::Status;
 use workflows::ids::{TransactionId, WorkflowId};
 
 use super::App;
 use super::auth::Caller;
 use super::error::{Code, Problem};
 use super::request::{Known, Parameters};
-use super::transaction::{Transaction, TransactionEvent};
+use super::transaction::TransactionEvent;
 use super::transactions::find;
 
 /// How often a silent stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How soon a transition by another process is seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How many rows are read at once.
-const AT_ONCE: usize = 100;
 
 /// Where to resume.
 #[derive(Deserialize, IntoParams)]
@@ -53,6 +49,7 @@ pub struct EventsQuery {
     ),
     responses(
         (status = 200, description = "A stream of events", body = TransactionEvent, content_type = "text/event-stream"),
+        (status = 204, description = "The transaction is at its end and all of it was seen"),
         (status = 404, description = "`not_found`"),
     ))]
 pub async fn follow(
@@ -64,6 +61,10 @@ pub async fn follow(
 ) -> Result<Response, Problem> {
     let after = last_seen(&headers, query.last_event_id.as_deref())?;
     let instance = find(&app, &caller, id).await?;
+    if instance.status.is_final() && instance.seq <= after {
+        // Everything was seen: this answer, and no other, keeps a browser from connecting again.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("");
     let mut response = Sse::new(transitions(app, instance.id, after)).keep_alive(keep_alive).into_response();
     // Proxies that collect an answer before they pass it on would hold the events back.
@@ -110,24 +111,18 @@ impl Position {
 
     /// Reads what is new; `false` when nothing more will be.
     async fn read(&mut self) -> Result<bool, Problem> {
-        let rows = self.app.engine.history(self.id, self.after, AT_ONCE).await?;
-        if rows.is_empty() {
-            // A client may resume behind the last transition.
-            return Ok(self.app.engine.accepting() && !self.is_over().await?);
-        }
         let instance = self.app.engine.get(self.id).await?.ok_or(Code::NotFound)?;
-        let transaction = Transaction::of(&instance)?;
-        for row in rows {
-            self.after = row.seq;
-            self.ended |= ends(&row);
-            self.ready.push_back(transaction.at(&row, instance.seq));
+        if instance.seq <= self.after {
+            return Ok(self.app.engine.accepting() && !instance.status.is_final());
+        }
+        for revision in self.app.engine.revisions(&instance).await? {
+            if revision.seq > self.after {
+                self.after = revision.seq;
+                self.ended |= revision.status.is_final();
+                self.ready.push_back(TransactionEvent::of(&revision)?);
+            }
         }
         Ok(true)
-    }
-
-    async fn is_over(&self) -> Result<bool, Problem> {
-        let instance = self.app.engine.get(self.id).await?;
-        Ok(instance.is_none_or(|instance| instance.status.is_final() && instance.seq <= self.after))
     }
 }
 
@@ -139,10 +134,6 @@ fn sse(event: &TransactionEvent) -> Option<Event> {
             None
         }
     }
-}
-
-fn ends(row: &HistoryRow) -> bool {
-    Status::parse(&row.status).is_some_and(Status::is_final)
 }
 
 fn last_seen(headers: &HeaderMap, query: Option<&str>) -> Result<i64, Problem> {

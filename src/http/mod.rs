@@ -25,6 +25,8 @@ mod recipients;
 mod remittance;
 mod request;
 mod request_id;
+#[cfg(test)]
+mod testing;
 mod transaction;
 mod transactions;
 mod users;

@@ -13,15 +13,19 @@ use super::App;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names the request, logs it, and puts its id on the answer.
-pub async fn name(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn name(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| hyphenated(app.engine.ids().random()));
+    let header = HeaderValue::from_str(&id).ok();
+    if let Some(header) = &header {
+        request.headers_mut().insert(X_REQUEST_ID, header.clone());
+    }
     let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
     let begun = app.engine.now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let took_ms = app.engine.now().since(begun).as_millis();
     span.in_scope(|| tracing::info!(status = response.status().as_u16(), took_ms, "answered"));
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(X_REQUEST_ID, value);
+    if let Some(header) = header {
+        response.headers_mut().insert(X_REQUEST_ID, header);
     }
     response
 }

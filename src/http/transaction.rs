@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
-use workers::store::{HistoryRow, Instance};
-use workflows::engine::{Machine, Status};
+use workers::store::Instance;
+use workflows::engine::Machine;
 use workflows::ids::TransactionId;
 use workflows::money::{Money, Rate};
 use workflows::payment::{Facts, State};
@@ -193,27 +193,17 @@ impl Transaction {
     pub fn id(&self) -> &str {
         &self.id
     }
-
-    /// The transaction as one of its transitions left it. What only a later state knows is left out.
-    pub fn at(&self, row: &HistoryRow, newest: i64) -> TransactionEvent {
-        let mut transaction = Transaction {
-            status: row.status.to_string(),
-            phase: row.phase.to_string(),
-            updated_at: row.at.to_rfc3339_millis(),
-            ..self.clone()
-        };
-        if row.seq != newest {
-            transaction.error_code = None;
-            transaction.message = None;
-        }
-        if !Status::parse(&row.status).is_some_and(Status::is_final) {
-            transaction.completed_at = None;
-        }
-        TransactionEvent { seq: row.seq, transaction }
-    }
 }
 
 impl TransactionEvent {
+    /// The transition that made a revision.
+    ///
+    /// # Errors
+    /// `internal` when its documents cannot be read.
+    pub fn of(revision: &Instance) -> Result<Self, Problem> {
+        Ok(TransactionEvent { seq: revision.seq, transaction: Transaction::of(revision)? })
+    }
+
     /// Number of the transition.
     pub fn seq(&self) -> i64 {
         self.seq

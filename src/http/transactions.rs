@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use workers::engine::Told;
+use workers::providers::Mode;
 use workers::store::{Filter, Instance};
 use workflows::engine::Status;
 use workflows::ids::{TransactionId, UserId, WorkflowId};
@@ -163,6 +164,7 @@ pub async fn cancel(
         (status = 202, description = "Still working, or queued again", body = Transaction),
         (status = 404, description = "`not_found`"),
         (status = 409, description = "`not_awaiting_user`"),
+        (status = 503, description = "`payments_disabled`"),
     ))]
 pub async fn go_on(
     State(app): State<App>,
@@ -174,6 +176,9 @@ pub async fn go_on(
     let instance = find_to_act(&app, &caller, id, request.on_behalf_of).await?;
     if !awaits_user(&instance)? {
         return Err(Code::NotAwaitingUser.into());
+    }
+    if app.payments.mode() == Mode::Disabled {
+        return Err(Code::PaymentsDisabled.into());
     }
     let told = tell(&app, &caller, instance.id, &Event::Continued).await?;
     let newest = payments::milestone(&app, told, prefer).await?;

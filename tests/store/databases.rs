@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
 use workers::ports::AnchoredClock;
-use workers::store::{Fate, Filter, Migrations, Op, OpenError, Options, Verdict, Written, open};
+use workers::store::{Claimed, Fate, Filter, Migrations, Op, OpenError, Options, Verdict, Written, open};
 
-use crate::made::{id, next, node, order, start};
+use crate::made::{LEASE, T0, id, next, node, order, start};
 use crate::subject::Subject;
 use crate::support::postgres;
 
@@ -26,6 +26,30 @@ pub async fn a_batch_costs_the_same_round_trips_whatever_its_size(on: &Subject) 
     let before = upkeep.statements();
     on.lanes().await;
     assert_eq!(upkeep.statements() - before, 1);
+}
+
+pub async fn an_instance_that_cannot_be_read_harms_no_other(on: &Subject) {
+    on.commit((1..=5).map(start)).await;
+    // As a newer version may have written it.
+    on.raw(&format!("update instances set status = 'paused' where id in ('{:032x}', '{:032x}')", 2, 5))
+        .await
+        .unwrap();
+    let ids = |claims: &[Claimed]| claims.iter().map(|claimed| claimed.task.instance).collect::<Vec<_>>();
+    assert_eq!(ids(&on.claim_sorted(T0).await), [id(1), id(3), id(4)]);
+    let left = on.store.tasks(id(2)).await.unwrap().remove(0);
+    assert_eq!((left.lease, left.due_at), (Some(node("a")), T0.plus(LEASE)), "it comes back by itself");
+
+    for (limit, before, expected) in [
+        (10, None, vec![4, 3, 1]),
+        (3, None, vec![4, 3, 1]),
+        (2, None, vec![4, 3]),
+        (1, Some(3), vec![1]),
+        (1, Some(1), vec![]),
+    ] {
+        let filter = Filter { limit, before: before.map(id), ..Filter::default() };
+        let listed: Vec<_> = on.list(filter).await.into_iter().map(|one| one.id).collect();
+        assert_eq!(listed, expected.into_iter().map(id).collect::<Vec<_>>(), "{limit} before {before:?}");
+    }
 }
 
 pub async fn history_refuses_update_and_delete(on: &Subject) {
@@ -79,6 +103,26 @@ async fn sqlite_has_one_engine_for_each_file() {
     database.as_ref().unwrap().upkeep.close().await;
     drop((store, database));
     open(&url, &Options::default()).await.expect("the first engine is gone");
+}
+
+#[tokio::test]
+async fn sqlite_has_one_engine_for_each_file_whatever_it_is_called() {
+    let files = tempfile::tempdir().unwrap();
+    let at = |name: &str| files.path().join(name);
+    std::fs::create_dir(at("real")).unwrap();
+    std::os::unix::fs::symlink(at("real"), at("directory")).unwrap();
+    // The link is there before the file that it leads to.
+    std::os::unix::fs::symlink(at("real/sluse.db"), at("link.db")).unwrap();
+    let names = ["link.db", "real/sluse.db", "directory/sluse.db", "real/../real/sluse.db"];
+    for first in names {
+        let url = |name: &str| format!("sqlite:{}", at(name).display());
+        let database = open(&url(first), &Options::default()).await.expect("nobody has it");
+        for other in names {
+            let refused = open(&url(other), &Options::default()).await.err();
+            assert!(matches!(refused, Some(OpenError::InUse { .. })), "{first}, {other}: {refused:?}");
+        }
+        database.upkeep.close().await;
+    }
 }
 
 #[tokio::test]

@@ -92,6 +92,7 @@ over_every_database! {
     }
     databases: {
         a_batch_costs_the_same_round_trips_whatever_its_size,
+        an_instance_that_cannot_be_read_harms_no_other,
         history_refuses_update_and_delete,
         a_row_that_was_edited_or_removed_all_the_same_is_found,
         missing_migrations_are_applied_or_refused,

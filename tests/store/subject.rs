@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use workers::ports::AnchoredClock;
 use workers::store::{
-    Claimed, Database, Filter, Instance, MemoryStore, Move, Op, Options, Store, Verdict, Written, open,
-    verify_chain,
+    Claimed, Database, Filter, Instance, MemoryStore, Move, Op, Options, StartKey, Store, Verdict, Written,
+    open, verify_chain,
 };
 use workflows::engine::Lane;
 use workflows::time::At;
@@ -114,9 +114,10 @@ impl Subject {
     pub async fn everything(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for instance in self.list(Filter::default()).await {
-            lines.push(format!("{instance:?}"));
+            let StartKey { key, body_hash, .. } = &instance.start;
+            lines.push(format!("{instance:?} {} {} {key} {body_hash}", instance.order, instance.state));
             let rows = self.store.history(instance.id, 0, 1000).await.unwrap();
-            lines.extend(rows.iter().map(|row| format!("{row:?}")));
+            lines.extend(rows.iter().map(|row| format!("{row:?} {}", row.occurrence)));
             let tasks = self.store.tasks(instance.id).await.unwrap();
             lines.extend(tasks.iter().map(|row| format!("{row:?}")));
             lines.push(format!("{:?}", self.store.messages(instance.id).await.unwrap()));

@@ -15,6 +15,8 @@ use crate::wake::Wake;
 
 /// The most operations of one transaction.
 const BATCH: usize = 256;
+/// Operations that fail by themselves, one after the other, until it is the database that is to blame.
+const STRIKES: usize = 2;
 /// Operations that may queue before their senders have to wait.
 const QUEUE: usize = 4_096;
 
@@ -108,15 +110,23 @@ impl Loop {
     }
 
     /// A batch failed as a whole. When the database is well and nothing was written, one operation is to blame: each
-    /// is tried by itself so that its neighbours are not harmed.
+    /// is tried by itself so that its neighbours are not harmed. A database that answers questions may still be unable
+    /// to write, as SQLite is while somebody else holds the file; every try then takes as long as it waits for a lock,
+    /// so the rest is not tried.
     async fn one_by_one(&self, ops: &[Op], trouble: &Trouble) -> Vec<Result<Written, Fate>> {
         tracing::error!(error = %chain(trouble), fate = ?trouble.fate, operations = ops.len(), "commit failed");
         if trouble.fate == Fate::Unknown || ops.len() == 1 || self.store.ping().await.is_err() {
             return vec![Err(trouble.fate); ops.len()];
         }
         let mut results = Vec::with_capacity(ops.len());
+        let mut strikes = 0;
         for op in ops {
+            if strikes == STRIKES {
+                results.push(Err(Fate::NotCommitted));
+                continue;
+            }
             let result = self.store.commit(std::slice::from_ref(op), &self.node).await;
+            strikes = if result.is_ok() { 0 } else { strikes + 1 };
             results.push(match result {
                 Ok(written) => written.first().copied().ok_or(Fate::Unknown),
                 Err(trouble) => Err(trouble.fate),
@@ -164,4 +174,89 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, Executor, SqliteConnection};
+    use workflows::engine::Status;
+    use workflows::time::At;
+
+    use super::*;
+    use crate::store::{Database, HistoryRow, Instance, Options, Start, StartKey, open};
+
+    #[tokio::test]
+    async fn an_operation_that_cannot_be_written_does_not_harm_its_neighbours() {
+        let (database, _files) = refusing().await;
+        let owners = ["usr_good", "usr_bad", "usr_good", "usr_bad", "usr_good"];
+        let (good, bad) = (Ok(Written::Committed), Err(Fate::NotCommitted));
+        assert_eq!(written(&database, &owners).await, [good, bad, good, bad, good]);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_written_to_is_tried_as_often_whatever_the_batch() {
+        let mut costs = Vec::new();
+        for size in [3, 10, 100] {
+            let (database, _files) = refusing().await;
+            let before = database.upkeep.statements();
+            let results = written(&database, &vec!["usr_bad"; size]).await;
+            assert!(results.iter().all(|result| *result == Err(Fate::NotCommitted)), "{results:?}");
+            costs.push(database.upkeep.statements() - before);
+        }
+        assert!(costs.iter().all(|cost| *cost == costs[0]), "{costs:?}");
+    }
+
+    /// A database that does not take instances of `usr_bad`.
+    async fn refusing() -> (Database, tempfile::TempDir) {
+        let files = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", files.path().join("sluse.db").display());
+        let database = open(&url, &Options::default()).await.unwrap();
+        let trigger = "create trigger planted before insert on instances when new.owner = 'usr_bad' \
+                       begin select raise(abort, 'planted'); end";
+        SqliteConnection::connect(&url).await.unwrap().execute(trigger).await.unwrap();
+        (database, files)
+    }
+
+    /// What becomes of starts of these owners in one batch.
+    async fn written(database: &Database, owners: &[&str]) -> Vec<Result<Written, Fate>> {
+        let (hub, wake) = (Arc::new(Hub::default()), Arc::new(Wake::new()));
+        let committer = Committer::start(Arc::clone(&database.store), NodeId("a".into()), hub, wake);
+        let starts = (1..).zip(owners).map(|(n, owner)| committer.commit(start(n, owner)));
+        futures::future::join_all(starts).await
+    }
+
+    fn start(n: u128, owner: &str) -> Op {
+        let id = WorkflowId::new(n);
+        let instance = Instance {
+            id,
+            kind: "payment".into(),
+            version: 1,
+            owner: owner.into(),
+            order: "{}".into(),
+            state: "{}".into(),
+            status: Status::Processing,
+            phase: "begin".into(),
+            attention: None,
+            seq: 1,
+            hash: "".into(),
+            start: StartKey { scope: "s".into(), key: n.to_string().into(), body_hash: "h".into() },
+            created_at: At::EPOCH,
+            updated_at: At::EPOCH,
+            completed_at: None,
+        };
+        let history = HistoryRow {
+            instance: id,
+            seq: 1,
+            at: At::EPOCH,
+            occurrence: "{}".into(),
+            status: "processing".into(),
+            phase: "begin".into(),
+            actor: "worker".into(),
+            step: "".into(),
+            attempt: 0,
+            latency_us: 0,
+            hash: "".into(),
+        };
+        Op::Start(Box::new(Start { instance, history, put: vec![], tell: vec![] }))
+    }
 }

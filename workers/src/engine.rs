@@ -239,6 +239,40 @@ impl Engine {
         self.inner.store.history(id, after, limit).await
     }
 
+    /// The instance as each revision left it, oldest first: the machine is pure, so its history is enough. Revisions
+    /// that this process cannot follow, because an older version made them, show what the instance is now.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn revisions(&self, instance: &Instance) -> Result<Vec<Instance>, Trouble> {
+        let rows = self.history(instance.id, 0, usize::MAX).await?;
+        let workflow = self.inner.book.get(&instance.kind);
+        let mut live = workflow.and_then(|workflow| workflow.first(instance.version, &instance.order).ok());
+        let mut revisions = Vec::with_capacity(rows.len());
+        for row in rows {
+            if row.seq > 1 {
+                live = live.and_then(|live| match live.replayed(&row.occurrence, row.at) {
+                    Ok(moved) => Some(moved.unwrap_or(live)),
+                    Err(_) => None,
+                });
+            }
+            let status = live.as_ref().map_or(instance.status, |live| live.view().status);
+            revisions.push(Instance {
+                state: live
+                    .as_ref()
+                    .map_or_else(|| Arc::clone(&instance.state), |live| live.state_doc().into()),
+                status,
+                phase: row.phase,
+                seq: row.seq,
+                hash: row.hash,
+                updated_at: row.at,
+                completed_at: status.is_final().then_some(row.at),
+                ..instance.clone()
+            });
+        }
+        Ok(revisions)
+    }
+
     /// Wakes when the instance moves in this process.
     pub fn watch(&self, id: WorkflowId) -> Watch {
         self.inner.hub.watch(id)

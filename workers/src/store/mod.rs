@@ -56,7 +56,8 @@ pub trait Store: Send + Sync {
     /// Every lane that holds a task, with the time its earliest one is due. One query, whatever the backlog.
     async fn lanes(&self) -> Result<Vec<LaneDue>, Trouble>;
 
-    /// Claims up to `room` due tasks of each lane, earliest first, for `lease`. Concurrent claimers never share one.
+    /// Claims up to `room` due tasks of each lane, earliest first, for `lease`. Concurrent claimers never share one. A
+    /// task of an instance that this version cannot read is claimed and not answered: it comes back when that lapses.
     async fn claim(
         &self,
         lanes: &[(Lane, usize)],
@@ -90,7 +91,7 @@ pub trait Store: Send + Sync {
     /// Messages that an instance wants delivered, oldest first.
     async fn messages(&self, id: WorkflowId) -> Result<Vec<Message>, Trouble>;
 
-    /// Instances of an owner, newest first.
+    /// Instances of an owner, newest first. Those that this version cannot read are left out.
     async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble>;
 
     /// Whether the database answers.
@@ -107,8 +108,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A running workflow as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A running workflow as it is stored. `Debug` leaves out both documents: they hold names, accounts and links.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Instance {
     /// Its id.
     pub id: WorkflowId,
@@ -142,8 +143,9 @@ pub struct Instance {
     pub completed_at: Option<At>,
 }
 
-/// What makes a start happen once: the caller and route, the caller's key, and a fingerprint of the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What makes a start happen once: the caller and route, the caller's key, and a fingerprint of the request. `Debug`
+/// shows neither key nor fingerprint: people put into keys what they like.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StartKey {
     /// Caller and route.
     pub scope: Arc<str>,
@@ -151,6 +153,32 @@ pub struct StartKey {
     pub key: Arc<str>,
     /// Fingerprint of the request.
     pub body_hash: Arc<str>,
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("version", &self.version)
+            .field("owner", &self.owner)
+            .field("status", &self.status)
+            .field("phase", &self.phase)
+            .field("attention", &self.attention)
+            .field("seq", &self.seq)
+            .field("hash", &self.hash)
+            .field("start", &self.start)
+            .field("created_at", &self.created_at)
+            .field("updated_at", &self.updated_at)
+            .field("completed_at", &self.completed_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StartKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartKey").field("scope", &self.scope).finish_non_exhaustive()
+    }
 }
 
 /// One operation of a batch.
@@ -358,4 +386,53 @@ pub enum Fate {
     NotCommitted,
     /// The commit was sent and no answer came: read before acting.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Started, Told};
+
+    #[test]
+    fn no_document_and_no_key_of_a_caller_shows_in_debug_output() {
+        let secret: Arc<str> = r#"{"secret":1}"#.into();
+        let instance = Instance {
+            id: WorkflowId::new(7),
+            kind: "payment".into(),
+            version: 1,
+            owner: "usr_1".into(),
+            order: Arc::clone(&secret),
+            state: Arc::clone(&secret),
+            status: Status::Processing,
+            phase: "begin".into(),
+            attention: None,
+            seq: 1,
+            hash: "f00".into(),
+            start: StartKey { scope: "s".into(), key: Arc::clone(&secret), body_hash: Arc::clone(&secret) },
+            created_at: At::EPOCH,
+            updated_at: At::EPOCH,
+            completed_at: None,
+        };
+        let history = HistoryRow {
+            instance: instance.id,
+            seq: 1,
+            at: At::EPOCH,
+            occurrence: secret,
+            status: "processing".into(),
+            phase: "begin".into(),
+            actor: "worker".into(),
+            step: "".into(),
+            attempt: 0,
+            latency_us: 0,
+            hash: "".into(),
+        };
+        let start = Start { instance: instance.clone(), history, put: vec![], tell: vec![] };
+        for shown in [
+            format!("{:?}", Op::Start(Box::new(start))),
+            format!("{:?}", Started::New(instance.clone())),
+            format!("{:?}", Told::Moved(instance)),
+        ] {
+            assert!(shown.contains("usr_1") && !shown.contains("secret"), "{shown}");
+        }
+    }
 }

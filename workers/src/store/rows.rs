@@ -35,6 +35,19 @@ pub(super) fn instance(mut row: Row) -> Result<Instance, Misread> {
     })
 }
 
+/// An instance from [`instance_columns`], or nothing when this version cannot read it: one that a newer version wrote must
+/// not keep this one from everything else. No value is logged but the id.
+pub(super) fn readable_instance(row: Row) -> Option<Instance> {
+    let id = row.peek_workflow();
+    match instance(row) {
+        Ok(instance) => Some(instance),
+        Err(misread) => {
+            tracing::error!(workflow = ?id, %misread, "an instance cannot be read and is passed over");
+            None
+        }
+    }
+}
+
 /// What of an instance changes with each transition, its id first: id, version, `order_doc`, `state_doc`, status,
 /// phase, attention, seq, hash, `updated_at`, `completed_at`.
 pub(super) fn instance_cells(instance: &Instance) -> [Value; 11] {

@@ -211,8 +211,20 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble> {
         const DOING: &str = "list instances";
-        let (sql, values) = listing(filter);
-        each(DOING, self.read(DOING, &sql, &values).await?, rows::instance)
+        let mut listed = Vec::new();
+        let mut rest = filter.clone();
+        loop {
+            let (sql, values) = listing(&rest);
+            let rows = self.read(DOING, &sql, &values).await?;
+            let more = rows.len() == rest.limit;
+            rest.before = rows.last().and_then(Row::peek_workflow);
+            listed.extend(rows.into_iter().filter_map(rows::readable_instance));
+            rest.limit = filter.limit - listed.len();
+            // What is passed over is made up for: whoever gets fewer than asked for takes them for the last.
+            if !more || rest.limit == 0 || rest.before.is_none() {
+                return Ok(listed);
+            }
+        }
     }
 
     async fn ping(&self) -> Result<(), Trouble> {
@@ -293,15 +305,15 @@ pub(super) async fn claim<T: Transaction>(
     ids.dedup();
     let cells: Vec<Value> = ids.into_iter().map(Value::from).collect();
     let mut instances = std::collections::BTreeMap::new();
-    for row in tx.batch(&INSTANCES, &cells).await? {
-        let instance = rows::instance(row)?;
+    for instance in tx.batch(&INSTANCES, &cells).await?.into_iter().filter_map(rows::readable_instance) {
         instances.insert(instance.id, instance);
     }
+    // A claim on an instance that this version cannot read is left to lapse: another version may take it up.
     let whole = |claimed: ClaimedTask| {
-        let instance = instances.get(&claimed.task.instance).ok_or(Misread { expected: "an instance" })?;
-        Ok(claimed.of(instance.clone()))
+        let instance = instances.get(&claimed.task.instance)?.clone();
+        Some(claimed.of(instance))
     };
-    tasks.into_iter().map(whole).collect()
+    Ok(tasks.into_iter().filter_map(whole).collect())
 }
 
 /// A claim without the instance it is about.

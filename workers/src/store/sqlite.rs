@@ -1,6 +1,7 @@
 //! SQLite: one file, one writer, one process.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,7 @@ impl SqliteDriver {
             std::fs::create_dir_all(directory)
                 .map_err(|source| OpenError::File { path: directory.to_owned(), source })?;
         }
+        let path = &real_path(path)?;
         let only_engine = match options.purpose {
             Purpose::Engine => Some(lock(path)?),
             Purpose::Visit => None,
@@ -171,6 +173,20 @@ impl Transaction for SqliteTransaction {
     async fn commit(self) -> Result<(), sqlx::Error> {
         self.trips.count();
         self.inner.commit().await
+    }
+}
+
+/// The one path of a file that links may give many names, so that all of them lead to one lock. The file is created when
+/// it is missing, since a path can only be followed to what is there.
+fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
+    let unusable = |source| OpenError::File { path: path.to_owned(), source };
+    match path.canonicalize() {
+        // A file that is there is not touched: closing it would end this process' locks on it, an open engine's too.
+        Err(missing) if missing.kind() == ErrorKind::NotFound => {
+            File::options().create(true).append(true).open(path).map_err(unusable)?;
+            path.canonicalize().map_err(unusable)
+        }
+        found => found.map_err(unusable),
     }
 }
 

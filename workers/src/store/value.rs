@@ -86,8 +86,15 @@ impl Row {
     /// The next cell: the id of an instance.
     pub fn workflow(&mut self) -> Result<WorkflowId, Misread> {
         let text = self.text()?;
-        let bits = u128::from_str_radix(&text, 16).map_err(|_| Misread { expected: "a workflow id" })?;
-        Ok(WorkflowId::new(bits))
+        workflow(&text).ok_or(Misread { expected: "a workflow id" })
+    }
+
+    /// The id of an instance in the next cell, which is left where it is: it names a row that cannot be read.
+    pub fn peek_workflow(&self) -> Option<WorkflowId> {
+        match self.0.as_slice().first() {
+            Some(Value::Text(text)) => workflow(text),
+            Some(Value::Null | Value::Int(_)) | None => None,
+        }
     }
 
     /// The next cell: the text of a `T`.
@@ -99,6 +106,10 @@ impl Row {
     pub fn maybe_parsed<T: FromStr>(&mut self, expected: &'static str) -> Result<Option<T>, Misread> {
         self.maybe_text()?.map(|text| text.parse()).transpose().map_err(|_| Misread { expected })
     }
+}
+
+fn workflow(text: &str) -> Option<WorkflowId> {
+    u128::from_str_radix(text, 16).ok().map(WorkflowId::new)
 }
 
 impl From<i64> for Value {

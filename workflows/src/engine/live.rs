@@ -40,6 +40,12 @@ pub trait Workflow: Send + Sync {
     /// # Errors
     /// [`Unreadable`] when the documents are of a newer version or do not parse: the caller puts the task back.
     fn open(&self, version: i64, order: &str, state: &str) -> Result<Arc<dyn Live>, Unreadable>;
+
+    /// The first moment of a stored instance, from which its history leads to where it stands.
+    ///
+    /// # Errors
+    /// As for [`Workflow::open`]; and for an order of an older version, whose history this process cannot follow.
+    fn first(&self, version: i64, order: &str) -> Result<Arc<dyn Live>, Unreadable>;
 }
 
 /// Stored documents that this process cannot read.
@@ -160,9 +166,18 @@ impl<M: Machine> Workflow for Kind<M> {
         let state = serde_json::from_value(state).map_err(malformed("state"))?;
         Ok(Arc::new(Running::<M> { order: Arc::new(order), state }))
     }
+
+    fn first(&self, version: i64, order: &str) -> Result<Arc<dyn Live>, Unreadable> {
+        if version != M::VERSION {
+            return Err(Unreadable::Version { stored: version, known: M::VERSION });
+        }
+        let order: M::Order = serde_json::from_str(order).map_err(malformed("order"))?;
+        let (state, _) = M::start(&order);
+        Ok(Arc::new(Running::<M> { order: Arc::new(order), state }))
+    }
 }
 
-/// The first moment of an instance: its live form and what must follow.
+/// The first moment of a new instance: its live form and what must follow.
 pub fn begin<M: Machine>(order: M::Order) -> (Arc<dyn Live>, Vec<Effect<TaskName, TaskName>>) {
     let (state, effects): Go<M> = M::start(&order);
     (Arc::new(Running::<M> { order: Arc::new(order), state }), effects.into_iter().map(erase::<M>).collect())

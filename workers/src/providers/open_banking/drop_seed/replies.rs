@@ -207,17 +207,23 @@ fn standing(reply: &HttpReply, now: At) -> Outcome<PaymentsReply> {
     })
 }
 
-/// A payment of somebody else is left out, since a provider may ignore the filter. One that may be ours and cannot be
-/// read spoils the answer: "there is none" is a proof and must not come from skipping.
+/// A payment of somebody else is left out, since a provider may ignore the filter. "There is none" is a proof and must
+/// not come from skipping: one that may be ours and cannot be read spoils the answer, and so does a list of nothing but
+/// somebody else's, because a provider that ignores the filter may have ours on its next page.
 fn found(ours: &EndToEndId, reply: &HttpReply, now: At) -> Outcome<PaymentsReply> {
     let listed: Vec<WireFound> = ok(reply, now)?;
+    let is_empty = listed.is_empty();
     let is_ours = |one: &WireFound| one.end_to_end_identification.trim().eq_ignore_ascii_case(ours.as_str());
     let found = listed.into_iter().filter(is_ours).map(|one| {
         let payment = one.payment_id.and_then(payment_id).ok_or(UNREADABLE)?;
         let status = one.transaction_status.and_then(status).ok_or(UNREADABLE)?;
         Ok(FoundPayment { payment, status })
     });
-    found.collect::<Outcome<_>>().map(PaymentsReply::Found)
+    let found = found.collect::<Outcome<Vec<_>>>()?;
+    if found.is_empty() && !is_empty {
+        return Err(Setback::Unknown("a list of other payments"));
+    }
+    Ok(PaymentsReply::Found(found))
 }
 
 /// Only these refusals are the bank's word about the payment. 202 says that the payer has to confirm the cancellation

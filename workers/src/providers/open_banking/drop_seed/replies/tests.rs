@@ -193,7 +193,7 @@ fn no_payment_is_found_only_when_the_bank_says_so() {
                 "several and somebody else's",
                 found(&[("pmt-7f", TransactionStatus::Rcvd), ("pmt-9", TransactionStatus::Rjct)]),
             ),
-            ("only somebody else's", found(&[])),
+            ("only somebody else's", unknown("a list of other payments")),
             ("somebody else's that is broken", found(&[("pmt-7f", TransactionStatus::Rcvd)])),
             ("in capitals", found(&[("pmt-7f", TransactionStatus::Rcvd)])),
             ("ours without id", unknown(CANNOT_READ)),
