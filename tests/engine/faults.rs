@@ -123,13 +123,23 @@ pub async fn absence_is_not_proven_while_an_attempt_may_still_arrive(store: &Arc
         }
         .boxed()
     });
-    let process = run(&faulty.store(), &bank, Options { lease: Duration::from_millis(300), ..USUAL });
-    let id = process.start("one", Terms { attempt: Duration::from_millis(1_300), ..terms(false) }).await;
-    let end = process.ended(id).await;
+    let quick = Options { lease: Duration::from_millis(300), ..USUAL };
+    let first = run(&faulty.store(), &bank, quick);
+    let id = first.start("one", Terms { attempt: Duration::from_millis(1_300), ..terms(false) }).await;
+    bank.is_asked(Question::Initiate, 1).await;
+    eventually("the loss of the claim", async || {
+        let tasks = store.tasks(id).await.unwrap();
+        tasks.iter().all(|task| task.due_at <= store.clock().now()).then_some(())
+    })
+    .await;
+    // A process looks for work as soon as it is there: the order is still on the wire.
+    let second = run(&faulty.store(), &bank, quick);
+    let end = second.ended(id).await;
     assert!(executed.load(Ordering::SeqCst), "it did not end before the bank had it");
     assert_eq!(end.status, Status::Completed);
     assert_eq!(bank.count(Question::Initiate), 1);
-    process.stop().await;
+    first.stop().await;
+    second.stop().await;
 }
 
 pub async fn an_answer_that_comes_after_its_claim_was_lost_is_heard(store: &Arc<dyn Store>) {
