@@ -319,10 +319,9 @@ fn is_same_site(headers: &HeaderMap, origins: &[String]) -> bool {
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
     match (text(header::ORIGIN), site) {
         (Some(origin), Some("cross-site") | None) => origins.iter().any(|ours| ours == origin),
-        (Some(_) | None, Some("same-origin" | "none")) => true,
+        (Some(_) | None, Some("same-origin" | "none")) | (None, None) => true,
         (Some(origin), Some(_)) => origins.iter().any(|ours| ours == origin),
         (None, Some(_)) => false,
-        (None, None) => true,
     }
 }
 

@@ -244,17 +244,14 @@ impl<D: Driver> Upkeep for SqlStore<D> {
     async fn resync(&self) -> Result<(), Trouble> {
         let asked = self.clock.now();
         let time = self.driver.time().await.map_err(lost("ask for the time"))?;
-        match time {
-            Some(time) => {
-                // The answer was true when it was halfway.
-                let travelled = self.clock.now().since(asked) / 2;
-                self.clock.set(time.plus(travelled));
-            }
-            None => {
-                let ahead = self.clock.catch_up();
-                if ahead >= WORTH_TELLING {
-                    tracing::warn!(seconds = ahead.as_secs(), "the clock went forward to the machine's");
-                }
+        if let Some(time) = time {
+            // The answer was true when it was halfway.
+            let travelled = self.clock.now().since(asked) / 2;
+            self.clock.set(time.plus(travelled));
+        } else {
+            let ahead = self.clock.catch_up();
+            if ahead >= WORTH_TELLING {
+                tracing::warn!(seconds = ahead.as_secs(), "the clock went forward to the machine's");
             }
         }
         Ok(())
