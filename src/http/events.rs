@@ -27,8 +27,9 @@ use super::transactions::find;
 
 /// How often a silent stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How soon a transition by another process is seen.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a transition by another process is seen. This process' own wake the stream at once, so what this buys with
+/// many open streams is little and what it costs is one question of each.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How many rows are read at once.
 const AT_ONCE: usize = 100;
 
@@ -78,13 +79,15 @@ struct Position {
     after: i64,
     ready: VecDeque<TransactionEvent>,
     watch: Watch,
+    /// Whether it was seen to go on behind `after`: then its end is a row that is still to come.
+    goes_on: bool,
     ended: bool,
 }
 
 fn transitions(app: App, id: WorkflowId, after: i64) -> impl Stream<Item = Result<Event, Infallible>> {
     // Subscribed before the first reading: a transition in between wakes the next wait.
     let watch = app.engine.watch(id);
-    let begin = Position { app, id, after, ready: VecDeque::new(), watch, ended: false };
+    let begin = Position { app, id, after, ready: VecDeque::new(), watch, goes_on: false, ended: false };
     stream::unfold(begin, |mut position| async move {
         let event = position.next().await?;
         Some((Ok(event), position))
@@ -113,13 +116,15 @@ impl Position {
         let rows = self.app.engine.history(self.id, self.after, AT_ONCE).await?;
         if rows.is_empty() {
             // A client may resume behind the last transition.
-            return Ok(self.app.engine.accepting() && !self.is_over().await?);
+            self.goes_on = self.goes_on || !self.is_over().await?;
+            return Ok(self.goes_on && self.app.engine.accepting());
         }
         let instance = self.app.engine.get(self.id).await?.ok_or(Code::NotFound)?;
         let transaction = Transaction::of(&instance)?;
         for row in rows {
             self.after = row.seq;
             self.ended |= ends(&row);
+            self.goes_on = !self.ended;
             self.ready.push_back(transaction.at(&row, instance.seq));
         }
         Ok(true)
@@ -156,7 +161,44 @@ fn last_seen(headers: &HeaderMap, query: Option<&str>) -> Result<i64, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use futures::StreamExt;
+    use tokio::time::Instant;
+    use workflows::payment::{By, Event as Said};
+
+    use super::super::testing::Front;
     use super::*;
+
+    #[tokio::test]
+    async fn a_transition_is_told_at_once_and_another_process_own_at_the_next_look() {
+        let front = Front::open().await;
+        let id = WorkflowId::from(front.payment_awaiting_approval().await);
+        let mut stream = pin!(transitions(Arc::clone(&front.app), id, 2));
+        let elsewhere = front.another_process();
+        let seconds = |from, to| Duration::from_secs(from)..Duration::from_secs(to);
+        for (engine, told) in [(&front.app.engine, seconds(0, 2)), (&elsewhere, seconds(2, 4))] {
+            let begun = Instant::now();
+            let (event, moved) = tokio::join!(stream.next(), engine.tell(id, &Said::Hinted, "bank", None));
+            assert!(event.is_some() && moved.is_ok());
+            assert!(told.contains(&begun.elapsed()), "{:?} is not in {told:?}", begun.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_transaction_wherever_it_resumes() {
+        let front = Front::open().await;
+        let id = WorkflowId::from(front.payment_awaiting_approval().await);
+        for event in [Said::CancelAsked { by: By::User }, Said::CancellationConfirmed] {
+            front.app.engine.tell(id, &event, "usr_kari", None).await.unwrap();
+        }
+        for (after, left) in [(0, 4), (3, 1), (4, 0), (9, 0)] {
+            let events = transitions(Arc::clone(&front.app), id, after).count();
+            let events = tokio::time::timeout(LOOK_AGAIN, events).await;
+            assert_eq!(events, Ok(left), "resumed after {after}");
+        }
+    }
 
     #[test]
     fn the_header_says_where_to_resume_then_the_query_then_the_beginning() {
