@@ -101,9 +101,8 @@ impl Provider for Bank {
         let Call::Payments(call) = call;
         match call {
             PaymentsCall::Initiate(initiation) => {
-                if self.manner() == Manner::Panics && self.becomes(Manner::Kind) == Manner::Panics {
-                    panic!("planted");
-                }
+                let planted = self.manner() == Manner::Panics && self.becomes(Manner::Kind) == Manner::Panics;
+                assert!(!planted, "planted");
                 self.initiate(initiation.end_to_end.as_str().to_owned())
             }
             PaymentsCall::Status { payment, .. } => match self.payments.lock().unwrap().get(&payment.0) {

@@ -69,7 +69,7 @@ pub async fn a_start_that_commits_while_the_process_drains_leaves_no_claim_that_
     // The workers hear of the end a moment after the engine does, and nothing outside shows when.
     tokio::time::sleep(Duration::from_millis(50)).await;
     faulty.lets_commits_through();
-    let started = five_new(starts.await);
+    let started = five_new(&starts.await);
     answers.add_permits(Semaphore::MAX_PERMITS / 2);
     let drained = first.stop().await;
 
@@ -91,7 +91,7 @@ pub async fn a_start_that_commits_after_the_process_has_drained_leaves_no_claim_
     assert_eq!(first.stop().await, Drained { handed_back: 0, cut_off: 0 });
 
     faulty.lets_commits_through();
-    let started = five_new(starts.await);
+    let started = five_new(&starts.await);
     assert_eq!(bank.count(Question::Initiate), 0, "nobody performs any more");
     another_takes_all_up_at_once(store, &bank, &started).await;
 }
@@ -142,7 +142,7 @@ fn five_starts(process: &Running) -> impl Future<Output = Vec<Started>> + use<> 
     starts
 }
 
-fn five_new(started: Vec<Started>) -> Vec<WorkflowId> {
+fn five_new(started: &[Started]) -> Vec<WorkflowId> {
     assert!(started.iter().all(|started| matches!(started, Started::New(_))), "{started:?}");
     started.iter().map(id_of).collect()
 }
