@@ -101,8 +101,9 @@ impl Provider for Bank {
         let Call::Payments(call) = call;
         match call {
             PaymentsCall::Initiate(initiation) => {
-                let planted = self.manner() == Manner::Panics && self.becomes(Manner::Kind) == Manner::Panics;
-                assert!(!planted, "planted");
+                let goes_off =
+                    self.manner() == Manner::Panics && self.becomes(Manner::Kind) == Manner::Panics;
+                assert!(!goes_off, "planted");
                 self.initiate(initiation.end_to_end.as_str().to_owned())
             }
             PaymentsCall::Status { payment, .. } => match self.payments.lock().unwrap().get(&payment.0) {
