@@ -23,6 +23,8 @@ use crate::config;
 const LEEWAY: f64 = 60.0;
 /// The session cookie of the web app (FE-12).
 const COOKIE: &str = "drop_token";
+/// The longest name of a program or operator, in characters.
+const LONGEST_NAME: usize = 128;
 /// How every API key begins.
 pub const KEY_PREFIX: &str = "sk_";
 
@@ -80,7 +82,8 @@ impl Role {
     }
 
     /// Whether somebody of this name can have the role: users are named by their id, shops by theirs or their
-    /// owner's.
+    /// owner's. A name goes into histories and start keys: it is short, and without control characters, of which
+    /// PostgreSQL refuses NUL together with everything that is written at the same time.
     pub fn suits(self, subject: &str) -> bool {
         let is_user = subject.parse::<UserId>().is_ok();
         match self {
@@ -88,6 +91,8 @@ impl Role {
             Role::Merchant => is_user || subject.parse::<MerchantId>().is_ok(),
             Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin => {
                 !subject.trim().is_empty()
+                    && subject.chars().count() <= LONGEST_NAME
+                    && !subject.chars().any(char::is_control)
             }
         }
     }
@@ -97,7 +102,9 @@ impl Role {
         match self {
             Role::User => "a usr_ id",
             Role::Merchant => "a mer_ or usr_ id",
-            Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin => "a name",
+            Role::Service | Role::Viewer | Role::Operator | Role::Approver | Role::Admin => {
+                "a name of at most 128 characters, none of them a control character"
+            }
         }
     }
 }
@@ -319,10 +326,9 @@ fn is_same_site(headers: &HeaderMap, origins: &[String]) -> bool {
     let site = text(header::HeaderName::from_static("sec-fetch-site"));
     match (text(header::ORIGIN), site) {
         (Some(origin), Some("cross-site") | None) => origins.iter().any(|ours| ours == origin),
-        (Some(_) | None, Some("same-origin" | "none")) => true,
+        (Some(_) | None, Some("same-origin" | "none")) | (None, None) => true,
         (Some(origin), Some(_)) => origins.iter().any(|ours| ours == origin),
         (None, Some(_)) => false,
-        (None, None) => true,
     }
 }
 
@@ -337,10 +343,12 @@ pub fn origins<'a>(urls: impl IntoIterator<Item = &'a Url>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, StatusCode};
     use jsonwebtoken::{EncodingKey, Header};
     use serde_json::{Value, json};
+    use workers::registry::ApiKey;
 
+    use super::super::testing::Front;
     use super::*;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -382,10 +390,45 @@ mod tests {
             (json!({"sub": "usr_1", "role": "merchant", "exp": NOW + 1}), true),
             (json!({"sub": "ola", "role": "operator", "exp": NOW + 1}), true),
             (json!({"sub": "", "role": "operator", "exp": NOW + 1}), false),
+            (json!({"sub": "å".repeat(128), "role": "operator", "exp": NOW + 1}), true),
+            (json!({"sub": "å".repeat(129), "role": "operator", "exp": NOW + 1}), false),
+            (json!({"sub": "ola\0", "role": "operator", "exp": NOW + 1}), false),
+            (json!({"sub": "ola\n", "role": "admin", "exp": NOW + 1}), false),
+            (json!({"sub": "usr_1\0", "role": "user", "exp": NOW + 1}), false),
             (json!({"sub": "usr_1", "role": "root", "exp": NOW + 1}), false),
             (json!({"role": "user", "exp": NOW + 1}), false),
         ] {
             assert_eq!(accepted(&open, &claims), expected, "{claims}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_believed_for_a_subject_of_its_role() {
+        let front = Front::open().await;
+        for (n, (subject, status)) in [
+            ("drop-app".to_owned(), StatusCode::OK),
+            ("a".repeat(128), StatusCode::OK),
+            ("a".repeat(129), StatusCode::UNAUTHORIZED),
+            ("drop\0app".to_owned(), StatusCode::UNAUTHORIZED),
+            ("drop\u{85}app".to_owned(), StatusCode::UNAUTHORIZED),
+            (" ".to_owned(), StatusCode::UNAUTHORIZED),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let secret = format!("{KEY_PREFIX}{n}");
+            let key = ApiKey {
+                id: format!("key_{n}"),
+                secret_hash: key_hash(&secret),
+                subject: subject.clone(),
+                role: "service".to_owned(),
+                expires_at: None,
+                created_at: At::EPOCH,
+                revoked_at: None,
+            };
+            front.app.registry.put_api_key(&key).await.unwrap();
+            let (answered, _) = front.ask(Method::GET, "/v1/transactions", Some(&secret), "").await;
+            assert_eq!(answered, status, "{subject:?}");
         }
     }
 

@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 
 use super::error::{Code, Problem};
 use super::validation::without_position;
@@ -46,7 +47,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
     }
 }
 
-/// Reads an object: broken JSON and anything but an object are malformed; an unknown or repeated field is named.
+/// Reads an object: broken JSON and anything but an object are malformed; an unknown or repeated field is named, and so
+/// is a text with the character NUL, which PostgreSQL refuses together with everything that is written at the same time.
 fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let starts_as_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if !starts_as_object {
@@ -55,6 +57,9 @@ fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // What breaks off in the middle is malformed, whatever stands before the break.
     if serde_json::from_slice::<IgnoredAny>(bytes).is_err() {
         return Err(Code::MalformedRequest.into());
+    }
+    if let Some(field) = field_with_nul(bytes) {
+        return Err(Problem::field(field, "must not contain the character U+0000"));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -77,6 +82,30 @@ fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 fn quoted(reason: &str) -> Option<String> {
     let rest = reason.strip_prefix("unknown field `").or_else(|| reason.strip_prefix("duplicate field `"))?;
     rest.split_once('`').map(|(field, _)| field.to_owned())
+}
+
+/// The path of the first text with NUL. It can only stand there escaped, since JSON has no bare control characters; a
+/// body that is broken is left to the reading proper.
+fn field_with_nul(bytes: &[u8]) -> Option<String> {
+    const ESCAPED: &[u8] = br"\u0000";
+    if !bytes.windows(ESCAPED.len()).any(|window| window == ESCAPED) {
+        return None;
+    }
+    below(&serde_json::from_slice(bytes).ok()?, String::new())
+}
+
+fn below(value: &Value, path: String) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then_some(path),
+        Value::Array(elements) => {
+            elements.iter().enumerate().find_map(|(n, element)| below(element, format!("{path}[{n}]")))
+        }
+        Value::Object(members) => members.iter().find_map(|(name, member)| {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            below(member, path)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -106,8 +135,11 @@ async fn read(request: Request) -> Result<Vec<u8>, Problem> {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use axum::http::{Method, StatusCode};
     use serde::Deserialize;
+    use serde_json::json;
 
+    use super::super::testing::Front;
     use super::super::validation::Given;
     use super::*;
 
@@ -172,5 +204,65 @@ mod tests {
     async fn no_body_is_enough_where_none_is_needed() {
         let request = Request::builder().body(Body::empty()).unwrap();
         assert!(OptionalJson::<Sample>::from_request(request, &()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_text_with_nul_is_refused_in_every_field_of_every_body() {
+        let front = Front::open().await;
+        let (kari, backend) = (front.kari(), front.backend());
+        let recipient = "name country town iban bban bic currency";
+        let transaction = format!("/v1/transactions/tx_{:032x}", 7);
+        let table = [
+            (Method::PUT, "/v1/users/usr_a", "firstName lastName email phone birthDate kycStatus"),
+            (
+                Method::PUT,
+                "/v1/users/usr_a/bank-accounts/bac_a",
+                "bankId bankName iban providerAccountId currency providerConsentId consentExpiresAt primary",
+            ),
+            (Method::PUT, "/v1/users/usr_a/recipients/rec_a", recipient),
+            (Method::POST, "/v1/recipients", recipient),
+            (Method::POST, "/v1/recipients", "onBehalfOf"),
+            (Method::PATCH, "/v1/recipients/rec_marko", recipient),
+            (Method::DELETE, "/v1/recipients/rec_marko", "onBehalfOf"),
+            (Method::PUT, "/v1/merchants/mer_a", "name orgNumber iban ownerUserId"),
+            (
+                Method::POST,
+                "/v1/transactions/remittance",
+                "recipientId amount currency sendCurrency receiveCurrency bankAccountId note onBehalfOf",
+            ),
+            (
+                Method::POST,
+                "/v1/transactions/qr-payment",
+                "merchantId amount currency bankAccountId qr onBehalfOf",
+            ),
+            (Method::POST, &format!("{transaction}/cancel"), "onBehalfOf"),
+            (Method::POST, &format!("{transaction}/continue"), "onBehalfOf"),
+        ];
+        for (method, path, fields) in table {
+            let token = if method == Method::PUT { &backend } else { &kari };
+            for field in fields.split(' ') {
+                let body = json!({field: "Ma\0rko"}).to_string();
+                let (status, answer) = front.ask(method.clone(), path, Some(token), &body).await;
+                assert_eq!(
+                    (status, &answer["error"], &answer["details"][0]["field"]),
+                    (StatusCode::BAD_REQUEST, &json!("validation_failed"), &json!(field)),
+                    "{method} {path}: {answer}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_with_nul_is_found_wherever_it_stands() {
+        for (body, field) in [
+            (r#"{"a":"\u0000"}"#, Some("a")),
+            (r#"{"a":[{"b":"x"},{"b":["y","z\u0000"]}]}"#, Some("a[1].b[1]")),
+            (r#"{"a":{"b":{"c":"\u0000"}}}"#, Some("a.b.c")),
+            (r#"{"a":"\\u0000"}"#, None),
+            (r#"{"a":"\u0001"}"#, None),
+            (r#"{"a":"\u0000"#, None),
+        ] {
+            assert_eq!(field_with_nul(body.as_bytes()).as_deref(), field, "{body}");
+        }
     }
 }

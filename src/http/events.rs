@@ -25,8 +25,9 @@ use super::transactions::find;
 
 /// How often a silent stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How soon a transition by another process is seen.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a transition by another process is seen. This process' own wake the stream at once, so what this buys with
+/// many open streams is little and what it costs is one question of each.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Where to resume.
 #[derive(Deserialize, IntoParams)]
@@ -147,7 +148,44 @@ fn last_seen(headers: &HeaderMap, query: Option<&str>) -> Result<i64, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use futures::StreamExt;
+    use tokio::time::Instant;
+    use workflows::payment::{By, Event as Said};
+
+    use super::super::testing::Front;
     use super::*;
+
+    #[tokio::test]
+    async fn a_transition_is_told_at_once_and_another_process_own_at_the_next_look() {
+        let front = Front::open().await;
+        let id = WorkflowId::from(front.payment_awaiting_approval().await);
+        let mut stream = pin!(transitions(Arc::clone(&front.app), id, 2));
+        let elsewhere = front.another_process();
+        let seconds = |from, to| Duration::from_secs(from)..Duration::from_secs(to);
+        for (engine, told) in [(&front.app.engine, seconds(0, 2)), (&elsewhere, seconds(2, 4))] {
+            let begun = Instant::now();
+            let (event, moved) = tokio::join!(stream.next(), engine.tell(id, &Said::Hinted, "bank", None));
+            assert!(event.is_some() && moved.is_ok());
+            assert!(told.contains(&begun.elapsed()), "{:?} is not in {told:?}", begun.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_transaction_wherever_it_resumes() {
+        let front = Front::open().await;
+        let id = WorkflowId::from(front.payment_awaiting_approval().await);
+        for event in [Said::CancelAsked { by: By::User }, Said::CancellationConfirmed] {
+            front.app.engine.tell(id, &event, "usr_kari", None).await.unwrap();
+        }
+        for (after, left) in [(0, 4), (3, 1), (4, 0), (9, 0)] {
+            let events = transitions(Arc::clone(&front.app), id, after).count();
+            let events = tokio::time::timeout(LOOK_AGAIN, events).await;
+            assert_eq!(events, Ok(left), "resumed after {after}");
+        }
+    }
 
     #[test]
     fn the_header_says_where_to_resume_then_the_query_then_the_beginning() {

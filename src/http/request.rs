@@ -50,3 +50,48 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{Method, StatusCode};
+
+    use super::super::testing::Front;
+
+    #[tokio::test]
+    async fn no_address_with_nul_reaches_the_store() {
+        let front = Front::open().await;
+        let (kari, backend) = (front.kari(), front.backend());
+        let wrong = StatusCode::BAD_REQUEST;
+        let missing = StatusCode::NOT_FOUND;
+        for (method, address, status) in [
+            (Method::GET, "/v1/transactions/tx_%00", missing),
+            (Method::GET, "/v1/transactions/tx_%00/events", missing),
+            (Method::POST, "/v1/transactions/tx_%00/cancel", missing),
+            (Method::POST, "/v1/transactions/tx_%00/continue", missing),
+            (Method::GET, "/v1/recipients/rec_%00", missing),
+            (Method::DELETE, "/v1/recipients/rec_%00", missing),
+            (Method::PUT, "/v1/users/usr_%00", wrong),
+            (Method::PUT, "/v1/users/usr_a/bank-accounts/bac_%00", wrong),
+            (Method::PUT, "/v1/users/usr_%00/recipients/rec_a", wrong),
+            (Method::PUT, "/v1/merchants/mer_%00", wrong),
+            (Method::GET, "/v1/transactions?status=%00", wrong),
+            (Method::GET, "/v1/transactions?type=remittance%00", wrong),
+            (Method::GET, "/v1/transactions?from=%00", wrong),
+            (Method::GET, "/v1/transactions?to=%00", wrong),
+            (Method::GET, "/v1/transactions?userId=usr_%00", wrong),
+            (Method::GET, "/v1/transactions?limit=1%00", wrong),
+            // "tx_" and "rec_" with NUL, in base64.
+            (Method::GET, "/v1/transactions?cursor=dHhfAA", wrong),
+            (Method::GET, "/v1/recipients?cursor=cmVjXwA", wrong),
+            (Method::GET, "/v1/recipients?userId=usr_%00", wrong),
+            (Method::GET, "/v1/bank-accounts?userId=usr_%00", wrong),
+            (Method::GET, "/v1/exchange-rates?from=NO%00&to=EUR", wrong),
+            (Method::GET, "/v1/exchange-rates?from=NOK&to=EU%00", wrong),
+            (Method::GET, "/v1/payments/callback?state=%00", wrong),
+        ] {
+            let token = if method == Method::PUT { &backend } else { &kari };
+            let (answered, answer) = front.ask(method.clone(), address, Some(token), "{}").await;
+            assert_eq!(answered, status, "{method} {address}: {answer}");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
+use workers::engine::Engine;
 use workers::ports::{Clock, SystemIds};
 use workers::process::{Options, assemble};
 use workers::providers::{Context, Mode, Provider, Switch};
@@ -37,6 +38,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub struct Front {
     pub app: App,
     pub clock: Arc<StillClock>,
+    store: Arc<dyn Store>,
     router: Router,
     _files: TempDir,
 }
@@ -49,18 +51,21 @@ impl Front {
         let registry = store::open(&url, &store::Options::default()).await.unwrap().registry;
         let clock = Arc::new(StillClock(Mutex::new(BEGIN)));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::<StillClock>::clone(&clock)));
-        let book = Book::default().with::<Remittance>().with::<QrPayment>();
-        let no_steps = Options { steps_in_flight: 0, lease: SECOND, grace: SECOND };
-        let (engine, _) = assemble(store, book, Arc::new(Nobody), Arc::new(SystemIds), no_steps);
+        let engine = process_over(&store);
         let variables: Environment = [("JWT_SECRET", SECRET)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into_iter()
             .collect();
         let settings = Settings::new(&Config::read(&variables).unwrap(), PUBLIC).unwrap();
         let app = Arc::new(Services { engine, registry, payments: Switch::new(Mode::Live), settings });
-        let front = Front { router: router(Arc::clone(&app)), app, clock, _files: files };
+        let front = Front { router: router(Arc::clone(&app)), app, clock, store, _files: files };
         front.register().await;
         front
+    }
+
+    /// The engine of another process on the same store.
+    pub fn another_process(&self) -> Engine {
+        process_over(&self.store)
     }
 
     /// A remittance of Kari's that the bank has taken and that she has to approve.
@@ -145,6 +150,12 @@ impl Front {
             assert!(status.is_success(), "{path}: {answer}");
         }
     }
+}
+
+fn process_over(store: &Arc<dyn Store>) -> Engine {
+    let book = Book::default().with::<Remittance>().with::<QrPayment>();
+    let no_steps = Options { steps_in_flight: 0, lease: SECOND, grace: SECOND };
+    assemble(Arc::clone(store), book, Arc::new(Nobody), Arc::new(SystemIds), no_steps).0
 }
 
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Time, chance and ids: the only place in the process that asks the operating system for them.
 
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use workflows::time::At;
 
@@ -20,7 +20,8 @@ pub trait Ids: Send + Sync {
 }
 
 /// A clock that was set once and then advances by the monotonic clock, so that a jump of the machine's wall clock moves
-/// no deadline. [`AnchoredClock::set`] anchors it anew, to a database's time for instance.
+/// no deadline. [`AnchoredClock::set`] anchors it anew, to a database's time for instance; [`AnchoredClock::catch_up`]
+/// makes up for a time in which the machine was suspended.
 #[derive(Debug)]
 pub struct AnchoredClock {
     anchor: Mutex<(Instant, At)>,
@@ -28,10 +29,20 @@ pub struct AnchoredClock {
 
 impl AnchoredClock {
     /// Anchored to the machine's wall clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock port")]
     pub fn wall() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        AnchoredClock { anchor: Mutex::new((Instant::now(), At::EPOCH.plus(since_epoch))) }
+        AnchoredClock { anchor: Mutex::new(wall()) }
+    }
+
+    /// Anchors it anew to the machine's wall clock when that is ahead: the monotonic clock stands still while a virtual
+    /// machine is suspended. It never goes back. Answers by how much it went forward.
+    pub fn catch_up(&self) -> Duration {
+        let mut anchor = self.lock();
+        let (instant, at) = wall();
+        let here = anchor.1.plus(instant.saturating_duration_since(anchor.0));
+        if at > here {
+            *anchor = (instant, at);
+        }
+        at.since(here)
     }
 
     /// Sets it: `at` is now.
@@ -43,6 +54,13 @@ impl AnchoredClock {
     fn lock(&self) -> std::sync::MutexGuard<'_, (Instant, At)> {
         self.anchor.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// What the machine's wall clock shows, with the monotonic clock's instant of it.
+#[expect(clippy::disallowed_methods, reason = "this is the clock port")]
+fn wall() -> (Instant, At) {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (Instant::now(), At::EPOCH.plus(since_epoch))
 }
 
 impl Clock for AnchoredClock {

@@ -132,11 +132,11 @@ impl Worker {
                     log(&hot, &brought, next.as_ref(), latency);
                     return next;
                 }
-                Ok(Written::Stale | Written::Duplicate | Written::Taken) => {}
                 Err(Fate::Unknown) if self.landed(&hot.claimed.instance, hash.as_deref()).await => {
                     return next;
                 }
-                Err(Fate::Unknown | Fate::NotCommitted) => {}
+                Ok(Written::Stale | Written::Duplicate | Written::Taken)
+                | Err(Fate::Unknown | Fate::NotCommitted) => {}
             }
             // While the claim lasts, the finding is worth keeping.
             hot = self.again(hot, &brought).await?;
@@ -235,7 +235,7 @@ impl Worker {
             Brought::Found(finding) => match no_news(finding) {
                 Some(miss) => miss,
                 // What a repetition is refused for says nothing about the attempt before it.
-                None if matches!(finding, Finding::Refused(_)) && self.doubtful(hot)? => {
+                None if matches!(finding, Finding::Refused(_)) && doubtful(hot)? => {
                     let outcome = live.gave_up(name, Cause::Unknown, now)?;
                     return self.store_outcome(hot, outcome, "worker", latency, now);
                 }
@@ -262,12 +262,6 @@ impl Worker {
                 Ok(Some(Settlement { op: Op::PutBack(back), next: None }))
             }
         }
-    }
-
-    /// Whether an earlier attempt of a step with an effect may have had it.
-    fn doubtful(&self, hot: &Hot) -> Result<bool, Unreadable> {
-        let policy = hot.live.policy(&hot.claimed.task.name)?;
-        Ok(matches!(policy.stake, Stake::Owes(_)) && attempt(&hot.claimed, &policy).doubt)
     }
 
     fn store_outcome(
@@ -350,6 +344,12 @@ fn no_news(finding: &Finding) -> Option<Miss> {
         },
         Finding::Done(_) => None,
     }
+}
+
+/// Whether an earlier attempt of a step with an effect may have had it.
+fn doubtful(hot: &Hot) -> Result<bool, Unreadable> {
+    let policy = hot.live.policy(&hot.claimed.task.name)?;
+    Ok(matches!(policy.stake, Stake::Owes(_)) && attempt(&hot.claimed, &policy).doubt)
 }
 
 fn attempt(claimed: &Claimed, policy: &Policy) -> Attempt {

@@ -29,6 +29,9 @@ pub(super) struct SqlStore<D> {
 /// A batch that another process' batch stands in a circle with is tried so often; each time one of the two goes on.
 const DEADLOCK_ATTEMPTS: u32 = 5;
 
+/// A machine's clock that is ahead by so much was set, or the machine was suspended; by less, it was merely adjusted.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
 impl<D: Driver> SqlStore<D> {
     /// With the database's time for a clock.
     pub(super) async fn new(driver: D) -> Result<Self, Trouble> {
@@ -245,6 +248,11 @@ impl<D: Driver> Upkeep for SqlStore<D> {
             // The answer was true when it was halfway.
             let travelled = self.clock.now().since(asked) / 2;
             self.clock.set(time.plus(travelled));
+        } else {
+            let ahead = self.clock.catch_up();
+            if ahead >= WORTH_TELLING {
+                tracing::warn!(seconds = ahead.as_secs(), "the clock went forward to the machine's");
+            }
         }
         Ok(())
     }
@@ -445,4 +453,32 @@ pub(super) fn lost(doing: &'static str) -> impl Fn(sqlx::Error) -> Trouble {
 fn deadlocked(failure: &Failure) -> bool {
     let code = failure.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
     code.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open::Options;
+    use super::super::sqlite::SqliteDriver;
+    use super::*;
+
+    #[tokio::test]
+    async fn the_clock_of_sqlite_catches_up_after_a_suspension_and_never_goes_back() {
+        let files = tempfile::tempdir().unwrap();
+        let driver = SqliteDriver::open(&files.path().join("sluse.db"), &Options::default()).await.unwrap();
+        let store = SqlStore::new(driver).await.unwrap();
+        let (hour, moment) = (Duration::from_hours(1), Duration::from_secs(5));
+        let wall = AnchoredClock::wall();
+        for (shown, expected) in [
+            // As it stands after an hour in which the monotonic clock stood still.
+            (wall.now().minus(hour), wall.now()),
+            // As it stands when the wall clock was set back by an hour.
+            (wall.now().plus(hour), wall.now().plus(hour)),
+        ] {
+            store.clock.set(shown);
+            store.resync().await.unwrap();
+            let after = store.clock().now();
+            let apart = after.since(expected).max(expected.since(after));
+            assert!(apart < moment, "{shown:?} became {after:?}");
+        }
+    }
 }

@@ -11,7 +11,8 @@ pub trait Upkeep: Send + Sync {
     fn statements(&self) -> u64;
 
     /// Sets the clock by the database's time. To be called every half minute: two quartzes part by less than a
-    /// millisecond in that time, and leases are seconds long. Does nothing on SQLite, whose time is this machine's.
+    /// millisecond in that time, and leases are seconds long. On SQLite, whose time is this machine's, it catches up
+    /// with the wall clock after a time in which the machine was suspended, and never goes back.
     async fn resync(&self) -> Result<(), Trouble>;
 
     /// Moves the write-ahead log into the database file, best when idle. Does nothing on PostgreSQL.

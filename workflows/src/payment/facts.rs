@@ -14,12 +14,13 @@ const READY: &str = "Banken er tilgjengelig igjen. Godkjenn betalingen for å fu
 pub fn view(state: &State) -> View {
     let (status, phase, milestone) = match state {
         State::Initiating { round: 0, cancel: None, .. } => (Status::Processing, "initiating", false),
-        // It is sent again because nobody knows what became of it.
-        State::Initiating { cancel: None, .. } => (Status::Processing, "in_doubt", true),
         State::Initiating { cancel: Some(_), .. } | State::Closing { .. } => {
             (Status::Processing, "cancelling", false)
         }
-        State::InDoubt { .. } => (Status::Processing, "in_doubt", true),
+        // A later round is sent because nobody knows what became of the one before.
+        State::Initiating { cancel: None, .. } | State::InDoubt { .. } => {
+            (Status::Processing, "in_doubt", true)
+        }
         State::Parked { .. } => (Status::Queued, "parked", true),
         State::AwaitingUser { .. } => (Status::Queued, "awaiting_user", true),
         State::AwaitingSca { .. } => (Status::Processing, "awaiting_sca", true),
