@@ -69,6 +69,16 @@ impl Environment {
         self
     }
 
+    /// With these settings in the place of whatever was given for them, directly or by file.
+    #[must_use]
+    pub fn with<const N: usize>(mut self, settings: [(&str, String); N]) -> Self {
+        for (name, value) in settings {
+            self.variables.remove(&format!("{name}_FILE"));
+            self.variables.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
     /// The text of a setting, or of its default; `None` where there is neither. An empty value counts as absent.
     pub fn text(&self, setting: &Setting) -> Result<Option<SecretString>, BadSetting> {
         let bad = |reason: String| BadSetting { name: setting.name, reason };

@@ -44,7 +44,7 @@ settings! {
         PISP_MODE = Text("live"), "live, queue (accept and hold back) or disabled (refuse).";
         SCA_TIMEOUT = Text("300s"), "How long a customer has to approve a payment at the bank.";
         QUEUE_AUTO_START = Text("false"), "Whether a queued payment starts by itself once its provider is back.";
-        PENDING_PAYMENT_SLA = Text("2h"), "After how long a payment without an end is shown to operators.";
+        PENDING_PAYMENT_SLA = Text("2h"), "After how long a payment without an end is marked as needing attention.";
         REMITTANCE_MIN = Text("100"), "Smallest remittance in kroner.";
         REMITTANCE_MAX = Text("50000"), "Largest remittance in kroner.";
         REMITTANCE_FEE_BP = Text("50"), "Fee of a remittance in basis points; 50 is 0.5 %.";

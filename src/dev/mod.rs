@@ -1,8 +1,8 @@
 //! `sluse dev`: everything in one process, to see it work within a minute.
 //!
 //! Embedded SQLite, the sandbox bank, a demo user, and one remittance that goes through the public interface over real
-//! HTTP, its timeline printed as it happens. Nothing here is a shortcut: what is shown is what a client would see, and
-//! the last line is the bank's own.
+//! HTTP, its timeline printed as it happens. Nothing that moves money is a shortcut; the milliseconds of each call to
+//! the bank come from the stored history, and the last line is the bank's own.
 
 mod client;
 mod story;
@@ -46,13 +46,13 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let ledger = directory.join("bank.jsonl");
     let bank = sandbox::start(sandbox::Config::new(free(BANK).await?, ledger)).await?;
     let settings = [
+        ("DATABASE_URL", format!("sqlite://{}", directory.join("sluse.db").display())),
         ("NEONOMICS_BASE_URL", bank.base_url().to_owned()),
         ("JWT_SECRET", secret.clone()),
         ("BIND", bind().await?),
         ("SERVICE_MODE", "demo".to_owned()),
     ];
-    let own = settings.map(|(name, value)| (name.to_owned(), value));
-    let environment: Environment = std::env::vars().chain(own).collect();
+    let environment = Environment::of_process().with(settings);
     let signals = service::signals()?;
     let running = service::start(Config::read(&environment)?).await?;
 

@@ -35,7 +35,7 @@ const CALM: Duration = Duration::from_secs(90);
 async fn two_hundred_remittances_outlive_a_service_that_is_killed_again_and_again(kind: Kind) {
     let world = Arc::new(World::with(kind, &[]));
     let mut chance = chance();
-    let crowd = Crowd::enter(&world, 200, Duration::from_secs(7), &mut chance).await;
+    let crowd = Crowd::enter(&world, 200, Duration::from_secs(2), &mut chance).await;
     let branch = world.bank.open_branch(BRANCH).await;
     let kills = 3 + chance.below(3);
     let unfinished = Arc::clone(&crowd.unfinished);

@@ -28,7 +28,6 @@ mod watch;
 #[expect(dead_code, reason = "the store suite uses the rest")]
 mod chance;
 #[path = "../support/postgres.rs"]
-#[expect(dead_code, reason = "the store suite uses the rest")]
 mod postgres;
 
 /// Registers cases for SQLite and for PostgreSQL. A case is an async function that takes a database kind.

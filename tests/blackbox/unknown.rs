@@ -92,8 +92,6 @@ async fn tell_all(kind: Kind, promise: Promise) {
         // Longer than any story waits for its payer, shorter than the bank executes late.
         ("SCA_TIMEOUT", "5s"),
         ("NEONOMICS_VISIBILITY_LAG_MS", "3000"),
-        // One bank's trouble is not to be mixed up with another's here.
-        ("NEONOMICS_BREAKER_FAILURES", "1000"),
     ];
     let world = World::with(kind, &settings);
     let ended = join_all(STORIES.iter().map(|(name, story)| tell(&world, promise, name, *story))).await;

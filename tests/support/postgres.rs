@@ -1,7 +1,8 @@
 //! Private PostgreSQL clusters: made in a temporary directory, reached by a socket in it, gone with this process.
 //!
-//! Nothing outlives the tests, however they end: the server is killed by the kernel when its parent goes
-//! (`setpriv --pdeathsig`), and a watcher that waits for this process' end removes the directory.
+//! Nothing outlives the tests, however they end: the kernel tells the server to stop when its parent goes
+//! (`setpriv --pdeathsig`; it then gives its shared memory back), and a watcher that waits for this process' end and the
+//! server's removes the directory.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -64,7 +65,13 @@ impl Cluster {
                 .expect("a log file");
             let mut command = as_postgres("postgres");
             command.arg("-D").arg(self.directory.join("data")).arg("-k").arg(&self.directory);
-            for setting in ["listen_addresses=", "fsync=on", "max_connections=300", "shared_buffers=64MB"] {
+            for setting in [
+                "listen_addresses=",
+                "fsync=on",
+                "max_connections=300",
+                "shared_buffers=64MB",
+                "dynamic_shared_memory_type=mmap",
+            ] {
                 command.arg("-c").arg(setting);
             }
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -125,7 +132,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.kill();
+        self.stop();
         drop(self.watcher.stdin.take());
         self.watcher.wait().expect("the watcher was started here");
     }
@@ -141,7 +148,7 @@ pub fn shared() -> &'static Cluster {
 fn watch(directory: &Path) -> Child {
     Command::new("sh")
         .arg("-c")
-        .arg("trap '' INT TERM HUP; cat; for n in 1 2 3 4 5 6 7 8 9; do rm -rf \"$0\" && exit; sleep 1; done")
+        .arg("trap '' INT TERM HUP; cat; for n in 1 2 3 4 5 6 7 8 9; do [ -e \"$0/data/postmaster.pid\" ] || break; sleep 1; done; for n in 1 2 3; do rm -rf \"$0\" && exit; sleep 1; done")
         .arg(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -171,7 +178,7 @@ fn spawn(command: Command) -> Child {
 /// One of PostgreSQL's programs, as its own user where we are root, which it refuses to run as.
 fn as_postgres(name: &str) -> Command {
     let mut command = Command::new("setpriv");
-    command.current_dir("/").arg("--pdeathsig=KILL");
+    command.current_dir("/").arg("--pdeathsig=INT");
     if is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
     }

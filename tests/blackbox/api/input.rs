@@ -171,7 +171,7 @@ async fn no_body_breaks_a_route(kind: Kind) {
         }
     }
     assert!(count > 1000, "only {count} requests");
-    assert_eq!(stored(&corner, &kari).await.0, before.0, "a bad body was stored as a payment");
+    assert_eq!(stored(&corner, &kari).await, before, "a bad body was stored or sent as a payment");
     // What is left after all that is as good as ever.
     let fresh = corner.customer(&branch).await;
     fresh.remit("100.00").await.is(201);

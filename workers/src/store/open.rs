@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
 
 use super::postgres::PostgresDriver;
 use super::sql::SqlStore;
@@ -111,6 +114,12 @@ impl OpenError {
     }
 }
 
+/// How long a database server may take to come up: five more attempts within some three seconds.
+const A_MOMENT: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(Duration::from_secs(2))
+    .with_max_times(5);
+
 /// Opens `sqlite://path`, `sqlite:path`, or `postgres://user@host/name` (a socket's directory as `?host=/directory`).
 ///
 /// # Errors
@@ -130,7 +139,9 @@ pub async fn open(url: &str, options: &Options) -> Result<Database, OpenError> {
             Ok(database)
         }
         "postgres" | "postgresql" => {
-            let driver = PostgresDriver::open(url, options).await?;
+            // A database that starts together with this process is there in a moment.
+            let open = || PostgresDriver::open(url, options);
+            let driver = open.retry(A_MOMENT).when(|error| matches!(error, OpenError::Connect(_))).await?;
             Ok(database(SqlStore::new(driver).await.map_err(OpenError::Ask)?))
         }
         other => Err(OpenError::UnknownScheme(other.to_owned())),
