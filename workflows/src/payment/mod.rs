@@ -14,6 +14,7 @@
 
 mod codes;
 mod facts;
+mod machine;
 mod order;
 mod rules;
 mod state;
@@ -25,6 +26,7 @@ pub(crate) mod world;
 
 pub use codes::ErrorCode;
 pub use facts::{Facts, facts, too_late_to_cancel, view};
+pub(crate) use machine::pays;
 pub use order::{Instruction, Terms};
 pub use rules::{Deal, Denied, Payee, Payer, PaymentLimits, within_limits};
 pub(crate) use rules::{instruct, may_pay};

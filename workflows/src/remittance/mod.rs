@@ -7,13 +7,9 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Answer, Finding, Go, Machine, NextOf, OnOf, Policy, View};
 use crate::ids::{BankAccountId, RecipientId, TransactionId, UserId};
 use crate::money::{Currency, Money, Rate};
-use crate::payment::{
-    self, Deal, Denied, Facts, Instruction, Payee, Payer, PaymentLimits, State, Step, Timer,
-};
-use crate::ports::Call;
+use crate::payment::{self, Deal, Denied, Facts, Instruction, Payee, Payer, PaymentLimits, State};
 use crate::text::Private;
 use crate::time::At;
 
@@ -136,44 +132,4 @@ pub fn facts(order: &Order, state: &State) -> Facts {
     payment::facts(&order.payment, state)
 }
 
-impl Machine for Remittance {
-    const KIND: &'static str = "remittance";
-    const VERSION: i64 = 1;
-    type Order = Order;
-    type State = State;
-    type Event = payment::Event;
-    type Step = Step;
-    type Timer = Timer;
-
-    fn start(order: &Order) -> Go<Self> {
-        payment::start(&order.payment)
-    }
-
-    fn on(order: &Order, state: &State, on: OnOf<Self>, now: At) -> NextOf<Self> {
-        payment::on(&order.payment, state, on, now)
-    }
-
-    fn view(_: &Order, state: &State) -> View {
-        payment::view(state)
-    }
-
-    fn call(order: &Order, state: &State, step: Step) -> Option<Call> {
-        payment::call(&order.payment, state, step)
-    }
-
-    fn hear(_: &Order, state: &State, step: Step, finding: &Finding) -> Answer<payment::Event> {
-        payment::hear(state, step, finding)
-    }
-
-    fn overhear(_: &Order, state: &State, step: Step, finding: &Finding) -> Answer<payment::Event> {
-        payment::overhear(state, step, finding)
-    }
-
-    fn wanted(_: &Order, state: &State, step: Step) -> bool {
-        payment::wanted(state, step)
-    }
-
-    fn policy(order: &Order, state: &State, step: Step) -> Policy {
-        payment::policy(PROVIDER, &order.payment, state, step)
-    }
-}
+payment::pays!(Remittance, "remittance", Order, PROVIDER);
