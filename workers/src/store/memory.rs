@@ -1,6 +1,6 @@
 //! The store as a definition: the same answers as a database gives, from plain maps under one lock.
 //!
-//! What each method does here is what it means; the SQL stores are held to it by the suite in `tests/store.rs`.
+//! What each method does here is what it means; the SQL stores are held to it by the suite in `tests/store/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,7 +4,7 @@
 //! was decided on and the claim that it was performed under, and writes nothing when either is gone. A batch carries
 //! many operations in a fixed small number of statements; a stale one never harms its neighbours.
 //!
-//! Three stores pass one suite (`tests/store.rs`): memory, SQLite, PostgreSQL.
+//! Three stores pass one suite (`tests/store/`): memory, SQLite, PostgreSQL.
 
 use std::fmt;
 use std::sync::Arc;
