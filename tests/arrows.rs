@@ -115,6 +115,8 @@ fn the_detector_knows_sql_when_it_sees_it() {
         r#""insert into users""#,
         r#"let q = "update tasks set x = 1";"#,
         r#"" delete from t""#,
+        r#""/* load */ select ""#,
+        r#"sql: "/* start */ with {d} \"#,
     ] {
         assert!(speaks_sql(sql), "{sql}");
     }
@@ -127,6 +129,10 @@ fn the_detector_knows_sql_when_it_sees_it() {
 fn speaks_sql(line: &str) -> bool {
     let strings = line.split('"').skip(1).step_by(2);
     strings.map(str::to_lowercase).any(|text| {
+        // A statement of ours begins with its name, and goes on behind it or on the next line.
+        if text.trim_start().starts_with("/* ") {
+            return true;
+        }
         let then = |first: &str, second: &str| {
             let rest = text.trim_start().strip_prefix(first).map(str::trim_start);
             rest.is_some_and(|rest| rest.split_whitespace().any(|word| word == second))
@@ -153,7 +159,7 @@ fn for_each_line(folder: &str, mut look: impl FnMut(&str, &str)) {
     assert!(files.len() > 5, "{folder} holds hardly anything");
     for file in files {
         let name = file.strip_prefix(root()).expect("it is in the repository").display().to_string();
-        if name.contains("test") {
+        if name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.contains("/tests/") {
             continue;
         }
         let text = std::fs::read_to_string(&file).expect("a source file");

@@ -16,6 +16,7 @@ mod bank;
 mod faults;
 mod faulty;
 mod payments;
+mod quiet;
 mod stops;
 mod world;
 
