@@ -5,14 +5,16 @@
 //! or a database; time arrives as an argument and leaves as a duration.
 //!
 //! Read [`engine`] for the vocabulary, then [`payment`] for the machine that carries the promise, then
-//! [`remittance`] and [`qr_payment`] for what is sold on top of it.
+//! [`remittance`] and [`qr_payment`] for what is sold on top of it. [`bench`] is what the engine is measured with.
 
 pub mod accounts;
+pub mod bench;
 pub mod calendar;
 pub mod engine;
 pub mod ids;
 pub mod money;
 pub mod payment;
+pub mod planted;
 pub mod ports;
 pub mod qr_payment;
 pub mod remittance;

@@ -5,7 +5,7 @@
 //! world may give, every timer fires, everybody says everything. It checks, and prints the shortest way to a breach:
 //!
 //! 1. nothing that can happen is refused;
-//! 2. something is outstanding until the end, and nothing is asked for after it;
+//! 2. something that leads on is outstanding until the end; after it nothing is done any more, only read;
 //! 3. a step that is run anew while outstanding is one that may be repeated, and asks a question in its state;
 //! 4. what is shown agrees with the world: no success without it, no failure against it, no debt left;
 //! 5. every situation can still come to an end;
@@ -228,8 +228,10 @@ impl<M: Lawful> Walk<'_, M> {
             Next::Go { state, effects } => {
                 self.effects_are_allowed(at, &outstanding, &state, &effects)?;
                 let view = M::view(self.order, &state);
-                let outstanding =
-                    if view.status.is_final() { BTreeSet::new() } else { after::<M>(&outstanding, &effects) };
+                if view.status.is_final() {
+                    outstanding.clear();
+                }
+                let outstanding = after::<M>(&outstanding, &effects);
                 self.map.edges.insert((M::view(self.order, &here.state).phase, label(&by), view.phase));
                 self.reach(Some(at), by, Situation { state, outstanding, world })
             }
@@ -265,7 +267,7 @@ impl<M: Lawful> Walk<'_, M> {
             match effect {
                 Effect::Run(step) | Effect::RunIn(step, _) => {
                     let policy = M::policy(self.order, state, *step);
-                    if ended {
+                    if ended && policy.stake != Stake::Reads {
                         return self.breach(at, format!("2: {step:?} is run after the end"));
                     }
                     let anew = outstanding.contains(&TaskName::step(*step));
@@ -273,10 +275,14 @@ impl<M: Lawful> Walk<'_, M> {
                         return self.breach(at, format!("3: {step:?} is run anew while it is outstanding"));
                     }
                 }
-                Effect::Arm(timer, _) if ended => {
+                Effect::Arm(timer, _) | Effect::Queue(timer, _) if ended => {
                     return self.breach(at, format!("2: {timer:?} is armed after the end"));
                 }
-                Effect::Arm(..) | Effect::Disarm(_) | Effect::Withdraw(_) | Effect::Tell(_) => {}
+                Effect::Arm(..)
+                | Effect::Queue(..)
+                | Effect::Disarm(_)
+                | Effect::Withdraw(_)
+                | Effect::Tell(_) => {}
             }
         }
         Ok(())
@@ -302,8 +308,9 @@ impl<M: Lawful> Walk<'_, M> {
     fn is_lawful(&self, at: usize) -> Result<(), Box<Breach>> {
         let Situation { state, outstanding, world } = &self.seen[at].situation;
         let ended = M::view(self.order, state).status.is_final();
-        if !ended && outstanding.is_empty() {
-            return self.breach(at, format!("2: nothing is outstanding in {state:?}"));
+        let lifelines = after::<M>(&BTreeSet::new(), &M::lifelines(self.order, state));
+        if !ended && lifelines.is_disjoint(outstanding) {
+            return self.breach(at, format!("2: nothing leads on from {state:?}"));
         }
         if let Err(how) = M::judge(self.order, state, world) {
             return self.breach(at, format!("4: {how}"));
@@ -368,7 +375,7 @@ fn after<M: Machine>(
             Effect::Disarm(timer) => {
                 outstanding.remove(&TaskName::timer(*timer));
             }
-            Effect::Run(_) | Effect::RunIn(..) | Effect::Arm(..) | Effect::Tell(_) => {}
+            Effect::Run(_) | Effect::RunIn(..) | Effect::Arm(..) | Effect::Queue(..) | Effect::Tell(_) => {}
         }
     }
     for effect in effects {
@@ -376,7 +383,7 @@ fn after<M: Machine>(
             Effect::Run(step) | Effect::RunIn(step, _) => {
                 outstanding.insert(TaskName::step(*step));
             }
-            Effect::Arm(timer, _) => {
+            Effect::Arm(timer, _) | Effect::Queue(timer, _) => {
                 outstanding.insert(TaskName::timer(*timer));
             }
             Effect::Withdraw(_) | Effect::Disarm(_) | Effect::Tell(_) => {}

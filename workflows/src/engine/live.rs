@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Answer, Cause, Effect, Finding, Go, Machine, Next, On, OnOf, Policy, TaskName, View};
+use super::{Answer, Cause, Effect, Finding, Go, Lane, Machine, Next, On, OnOf, Policy, TaskName, View};
 use crate::ports::Call;
 use crate::time::At;
 
@@ -47,6 +47,10 @@ pub trait Workflow: Send + Sync {
     /// As for [`Workflow::open`]; and for an order of an older version, whose history this process cannot follow.
     fn first(&self, version: i64, order: &str) -> Result<Arc<dyn Live>, Unreadable>;
 }
+
+/// What the history records where nothing happened to the machine: something beside its state was put right, or it was
+/// stopped for an operator before its machine was asked.
+pub const UNCHANGED: &str = r#""unchanged""#;
 
 /// Stored documents that this process cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +116,12 @@ pub trait Live: Send + Sync {
     fn call(&self, step: &TaskName) -> Result<Call, Unreadable>;
     /// How a step is performed.
     fn policy(&self, step: &TaskName) -> Result<Policy, Unreadable>;
+    /// What leads on from here: at least one of these is outstanding until the end.
+    fn lifelines(&self) -> Vec<Effect<TaskName, TaskName>>;
+    /// What the outside world calls it by.
+    fn reference(&self) -> Option<String>;
+    /// The lane that it waits in while it is parked.
+    fn queue(&self) -> Lane;
 }
 
 /// What became of something that happened.
@@ -264,6 +274,9 @@ impl<M: Machine> Live for Running<M> {
     }
 
     fn replayed(&self, occurrence: &str, at: At) -> Result<Option<Arc<dyn Live>>, Unreadable> {
+        if occurrence == UNCHANGED {
+            return Ok(None);
+        }
         let on: OnOf<M> = serde_json::from_str(occurrence).map_err(malformed("occurrence"))?;
         Ok(match self.apply(&on, at) {
             Outcome::Moved(moved) => Some(moved.next),
@@ -279,6 +292,18 @@ impl<M: Machine> Live for Running<M> {
     fn policy(&self, step: &TaskName) -> Result<Policy, Unreadable> {
         Ok(M::policy(&self.order, &self.state, step_of::<M>(step)?))
     }
+
+    fn lifelines(&self) -> Vec<Effect<TaskName, TaskName>> {
+        M::lifelines(&self.order, &self.state).into_iter().map(erase::<M>).collect()
+    }
+
+    fn reference(&self) -> Option<String> {
+        M::reference(&self.order, &self.state)
+    }
+
+    fn queue(&self) -> Lane {
+        M::queue(&self.order)
+    }
 }
 
 fn step_of<M: Machine>(task: &TaskName) -> Result<M::Step, Unreadable> {
@@ -291,6 +316,7 @@ fn erase<M: Machine>(effect: Effect<M::Step, M::Timer>) -> Effect<TaskName, Task
         Effect::RunIn(step, delay) => Effect::RunIn(TaskName::step(step), delay),
         Effect::Withdraw(step) => Effect::Withdraw(TaskName::step(step)),
         Effect::Arm(timer, delay) => Effect::Arm(TaskName::timer(timer), delay),
+        Effect::Queue(timer, since) => Effect::Queue(TaskName::timer(timer), since),
         Effect::Disarm(timer) => Effect::Disarm(TaskName::timer(timer)),
         Effect::Tell(message) => Effect::Tell(message),
     }

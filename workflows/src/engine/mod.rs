@@ -13,10 +13,10 @@ mod policy;
 mod view;
 
 pub use finding::{Class, Finding, Refusal};
-pub use live::{Book, Heard, Live, Moved, Outcome, Unreadable, Workflow, begin};
+pub use live::{Book, Heard, Live, Moved, Outcome, UNCHANGED, Unreadable, Workflow, begin};
 pub use message::{Audience, Message};
 pub use names::{Named, TaskName};
-pub use policy::{Lane, Policy, Repeat, Retry, Stake};
+pub use policy::{Lane, Policy, Repeat, Retry, Shut, Stake};
 pub use view::{Status, View};
 
 use std::fmt::Debug;
@@ -78,6 +78,8 @@ pub enum Effect<S, T> {
     Withdraw(S),
     /// Fire a timer after a delay; an armed timer of that name is replaced.
     Arm(T, Duration),
+    /// Fire a timer as soon as the workflow's queue lets it through; who waits since earlier goes first.
+    Queue(T, At),
     /// Take back a timer.
     Disarm(T),
     /// Tell somebody: a row in the outbox.
@@ -138,8 +140,22 @@ pub trait Machine: Sized + Send + Sync + 'static {
         true
     }
 
+    /// The lane that [`Effect::Queue`] waits in: what is parked there costs nothing while the lane is shut.
+    fn queue(_: &Self::Order) -> Lane {
+        Lane::timers()
+    }
+
     /// How a step is performed: lane, time-out, what may be repeated, what is at stake.
     fn policy(order: &Self::Order, state: &Self::State, step: Self::Step) -> Policy;
+
+    /// What leads on from a state that has not ended: at least one of these is outstanding at any time, which the laws
+    /// check and the scanner watches. It puts the first one back should all be gone.
+    fn lifelines(order: &Self::Order, state: &Self::State) -> Vec<Effect<Self::Step, Self::Timer>>;
+
+    /// What the outside world calls the instance by, once it has such a name: the provider's id of a payment.
+    fn reference(_: &Self::Order, _: &Self::State) -> Option<String> {
+        None
+    }
 
     /// Brings a stored pair of documents of an older version up to [`Machine::VERSION`].
     fn upcast(version: i64, order: serde_json::Value, state: serde_json::Value) -> Option<Documents> {

@@ -20,6 +20,12 @@ impl Lane {
         Lane("timer".to_owned())
     }
 
+    /// Provider, bank and operation, unless it is the lane of timers.
+    pub fn parts(&self) -> Option<(&str, &str, &str)> {
+        let mut parts = self.0.splitn(3, '/');
+        Some((parts.next()?, parts.next()?, parts.next()?))
+    }
+
     /// A lane as it was stored.
     pub fn stored(lane: String) -> Self {
         Lane(lane)
@@ -54,6 +60,18 @@ pub struct Policy {
     pub poll: Retry,
     /// What stands at the provider when it succeeds.
     pub stake: Stake,
+    /// What becomes of it while its lane is shut.
+    pub shut: Shut,
+}
+
+/// What becomes of a step that is due while its lane is shut: the breaker is open, an operator holds it, or the mode
+/// forbids it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shut {
+    /// It waits, and is not looked at, until the lane is open again.
+    Waits,
+    /// It is given up at once as never sent; one that may have been sent before waits all the same.
+    GivesUp,
 }
 
 /// Whether a second attempt is safe after an unknown first one.

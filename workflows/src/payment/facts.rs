@@ -1,8 +1,9 @@
 //! What a payment's state means outside: status, phase, and the facts that the API shows.
 
-use super::{Evidence, Failure, Instruction, Placed, State};
+use super::{Evidence, Failure, Late, Placed, Progress, State};
 use crate::engine::{Status, View};
 use crate::ports::payments::ProviderPaymentId;
+use crate::ports::prices::Price;
 use crate::time::At;
 
 /// M-14, verbatim: the payment is queued.
@@ -10,8 +11,15 @@ const QUEUED: &str = "Betaling satt i kø. Vil bli behandlet innen 2 timer.";
 /// The queue is open again and the payer has to approve (X-47).
 const READY: &str = "Banken er tilgjengelig igjen. Godkjenn betalingen for å fullføre den.";
 
+/// It waits for longer than was promised (X-48).
+const DELAYED: &str = "Det tar lengre tid enn lovet fordi betalingstjenesten er nede. Ingen penger er trukket. \
+                       Betalingen behandles så snart tjenesten er tilbake, eller du kan avbryte den.";
+/// M-37: the bank connection has to be renewed.
+const RECONNECT: &str = "Bank connection expired, tap to reconnect";
+
 /// Status and phase (rest-api §2).
-pub fn view(state: &State) -> View {
+pub fn view(progress: &Progress) -> View {
+    let state = &progress.state;
     let (status, phase, milestone) = match state {
         State::Initiating { round: 0, cancel: None, .. } => (Status::Processing, "initiating", false),
         State::Initiating { cancel: Some(_), .. } | State::Closing { .. } => {
@@ -21,8 +29,12 @@ pub fn view(state: &State) -> View {
         State::Initiating { cancel: None, .. } | State::InDoubt { .. } => {
             (Status::Processing, "in_doubt", true)
         }
+        State::AwaitingConsent { consent, .. } => {
+            let link = consent.as_ref().is_some_and(|consent| !consent.valid);
+            (Status::Processing, "awaiting_consent", link)
+        }
         State::Parked { .. } => (Status::Queued, "parked", true),
-        State::AwaitingUser { .. } => (Status::Queued, "awaiting_user", true),
+        State::AwaitingUser { coming, .. } => (Status::Queued, "awaiting_user", !coming),
         State::AwaitingSca { .. } => (Status::Processing, "awaiting_sca", true),
         State::Confirming { .. } => (Status::Processing, "confirming", true),
         State::Settled { .. } => (Status::Completed, "settled", true),
@@ -31,16 +43,21 @@ pub fn view(state: &State) -> View {
         State::Failed { how: Failure::Compensated, .. } => (Status::Failed, "compensated", true),
         State::Cancelled { .. } => (Status::Cancelled, "cancelled", true),
     };
-    View { status, phase, milestone, attention: attention(state) }
+    View { status, phase, milestone, attention: attention(progress) }
 }
 
 /// Why an operator should look.
-fn attention(state: &State) -> Option<&'static str> {
-    match state {
+fn attention(progress: &Progress) -> Option<&'static str> {
+    if let Some(Late::Conflict { .. }) = progress.amended.late {
+        return Some("conflict: the bank says otherwise than was reported; needs evidence");
+    }
+    match &progress.state {
+        State::Parked { breached: true, .. } => Some("queued for longer than was promised"),
         State::InDoubt { overdue: true, .. } => Some("in doubt for too long: needs evidence"),
         State::Confirming { overdue: true, .. } => Some("accepted by the bank, settlement not reported"),
         State::Closing { overdue: true, .. } => Some("the bank confirms no cancellation"),
         State::Initiating { .. }
+        | State::AwaitingConsent { .. }
         | State::InDoubt { .. }
         | State::Parked { .. }
         | State::AwaitingUser { .. }
@@ -60,6 +77,7 @@ pub fn too_late_to_cancel(state: &State) -> bool {
             true
         }
         State::Initiating { .. }
+        | State::AwaitingConsent { .. }
         | State::InDoubt { .. }
         | State::Parked { .. }
         | State::AwaitingUser { .. }
@@ -81,18 +99,28 @@ pub struct Facts {
     pub error_code: Option<&'static str>,
     /// What the payer reads.
     pub message: Option<&'static str>,
+    /// The price in place of the promised one.
+    pub price: Option<Price>,
 }
 
 /// The facts of a state.
-pub fn facts(_order: &Instruction, state: &State) -> Facts {
+pub fn facts(progress: &Progress) -> Facts {
+    let known = Facts { price: progress.amended.price.clone(), ..Facts::default() };
     let of = |payment: Option<&Placed>| Facts {
         provider_payment: payment.map(|placed| placed.id.clone()),
-        ..Facts::default()
+        ..known.clone()
     };
-    match state {
-        State::Initiating { .. } | State::InDoubt { .. } => Facts::default(),
-        State::Parked { .. } => Facts { message: Some(QUEUED), ..Facts::default() },
-        State::AwaitingUser { .. } => Facts { message: Some(READY), ..Facts::default() },
+    match &progress.state {
+        State::Initiating { .. } | State::InDoubt { .. } => known,
+        State::AwaitingConsent { consent, until, .. } => Facts {
+            sca_redirect: consent.as_ref().and_then(|consent| consent.sca.clone()),
+            sca_expires_at: consent.as_ref().map(|_| *until),
+            message: Some(RECONNECT),
+            ..known
+        },
+        State::Parked { breached: false, .. } => Facts { message: Some(QUEUED), ..known },
+        State::Parked { breached: true, .. } => Facts { message: Some(DELAYED), ..known },
+        State::AwaitingUser { .. } => Facts { message: Some(READY), ..known },
         State::AwaitingSca { payment, until } => {
             Facts { sca_redirect: payment.sca.clone(), sca_expires_at: Some(*until), ..of(Some(payment)) }
         }
@@ -104,7 +132,18 @@ pub fn facts(_order: &Instruction, state: &State) -> Facts {
     }
 }
 
+/// Whether an operator may say, with proof, what became of it.
+pub fn resolvable(progress: &Progress) -> bool {
+    matches!(progress.state, State::InDoubt { .. })
+        || matches!(progress.amended.late, Some(Late::Conflict { .. }))
+}
+
 impl State {
+    /// Whether it has ended.
+    pub fn is_final(&self) -> bool {
+        self.evidence().is_some()
+    }
+
     /// What proves the end, once there is one.
     pub fn evidence(&self) -> Option<&Evidence> {
         match self {
@@ -112,6 +151,7 @@ impl State {
             | State::Failed { evidence, .. }
             | State::Cancelled { evidence, .. } => Some(evidence),
             State::Initiating { .. }
+            | State::AwaitingConsent { .. }
             | State::InDoubt { .. }
             | State::Parked { .. }
             | State::AwaitingUser { .. }

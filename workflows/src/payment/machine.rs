@@ -6,9 +6,9 @@ macro_rules! pays {
     ($workflow:ty, $kind:literal, $order:ty, $provider:expr) => {
         impl $crate::engine::Machine for $workflow {
             const KIND: &'static str = $kind;
-            const VERSION: i64 = 1;
+            const VERSION: i64 = 2;
             type Order = $order;
-            type State = $crate::payment::State;
+            type State = $crate::payment::Progress;
             type Event = $crate::payment::Event;
             type Step = $crate::payment::Step;
             type Timer = $crate::payment::Timer;
@@ -60,8 +60,31 @@ macro_rules! pays {
                 $crate::payment::wanted(state, step)
             }
 
+            fn lifelines(
+                order: &Self::Order,
+                state: &Self::State,
+            ) -> Vec<$crate::engine::Effect<Self::Step, Self::Timer>> {
+                $crate::payment::lifelines(&order.payment, state)
+            }
+
+            fn queue(order: &Self::Order) -> $crate::engine::Lane {
+                $crate::payment::queue_lane($provider, &order.payment)
+            }
+
             fn policy(order: &Self::Order, state: &Self::State, step: Self::Step) -> $crate::engine::Policy {
                 $crate::payment::policy($provider, &order.payment, state, step)
+            }
+
+            fn reference(_: &Self::Order, state: &Self::State) -> Option<String> {
+                $crate::payment::reference(state)
+            }
+
+            fn upcast(
+                version: i64,
+                order: serde_json::Value,
+                state: serde_json::Value,
+            ) -> Option<$crate::engine::Documents> {
+                $crate::payment::upcast(version, order, state)
             }
         }
     };

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! initiating ──> awaiting_sca ──> confirming ──> settled
-//!     │  │            │               │
-//!     │  │            └─> closing ────┴──> refused / sca_timeout / cancelled
-//!     │  └─> in_doubt ──> (found) awaiting_sca … │ (proven absent) initiating again, or refused
-//!     └─> parked ──> awaiting_user ──> initiating
+//!   │ │ │             │               │
+//!   │ │ │             └─> closing ────┴──> refused / sca_timeout / cancelled
+//!   │ │ └─> in_doubt ──> (found) awaiting_sca … │ (proven absent) initiating again, or refused
+//!   │ └─> awaiting_consent ──> initiating
+//!   └─> parked ──> awaiting_user ──> initiating
 //! ```
 //!
 //! A payment is sent under one key for ever. Once an attempt may have reached the bank, only evidence leads on: the
@@ -13,29 +14,38 @@
 //! return is never undone, only followed to its end.
 
 mod codes;
+mod consent;
 mod facts;
+mod late;
 mod machine;
 mod order;
+mod queue;
 mod rules;
 mod state;
 mod steps;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 pub(crate) mod tests;
+mod versions;
 #[cfg(test)]
 pub(crate) mod world;
 
 pub use codes::ErrorCode;
-pub use facts::{Facts, facts, too_late_to_cancel, view};
+pub use facts::{Facts, facts, resolvable, too_late_to_cancel, view};
 pub(crate) use machine::pays;
-pub use order::{Instruction, Terms};
+pub use order::{Access, Instruction, Terms};
 pub use rules::{Deal, Denied, Payee, Payer, PaymentLimits, within_limits};
 pub(crate) use rules::{instruct, may_pay};
-pub use state::{By, Event, Evidence, Failure, Placed, State, Truth, Why};
-pub use steps::{Step, Timer, call, hear, overhear, policy, wanted};
+pub use state::{Amended, By, Consent, Event, Evidence, Failure, Late, Placed, Progress, State, Truth, Why};
+use steps::placed_at;
+pub use steps::{Step, Timer, call, hear, lifelines, overhear, policy, queue_lane, reference, wanted};
+pub(crate) use versions::upcast;
 
 use std::time::Duration;
 
 use crate::engine::{Cause, Effect, Message, Next, On};
+use crate::planted;
 use crate::ports::payments::{Standing, TransactionStatus};
 use crate::time::At;
 
@@ -47,25 +57,84 @@ const MOST_TRIES: u8 = 6;
 type Effects = Vec<Effect<Step, Timer>>;
 
 /// The first state of a payment and what must follow.
-pub fn start(order: &Instruction) -> (State, Effects) {
+pub fn start(order: &Instruction) -> (Progress, Effects) {
     let state = State::Initiating { round: 0, since: order.accepted_at, cancel: None, parked: 0 };
-    (state, vec![Effect::Run(Step::Initiate)])
+    (Progress { state, amended: Amended::default() }, vec![Effect::Run(Step::Initiate)])
 }
 
-/// The transition function. Grouped by state, in the order things happen.
+/// The transition function.
+pub fn on(
+    order: &Instruction,
+    progress: &Progress,
+    on: On<Event, Step, Timer>,
+    now: At,
+) -> Next<Progress, Step, Timer> {
+    let Progress { state, amended } = progress;
+    if matches!(&on, On::Said(Event::Disconnected)) && !view(progress).status.is_final() {
+        return disconnected(order, progress);
+    }
+    let amended_by = amended.after(state, &on);
+    let next = match state {
+        State::Settled { .. } | State::Failed { .. } | State::Cancelled { .. } => {
+            return late::on(order, progress, on, now);
+        }
+        State::Parked { .. } | State::AwaitingUser { .. } => queue::on(order, state.clone(), on, now),
+        State::AwaitingConsent { .. } => consent::on(order, state.clone(), on, now),
+        State::Initiating { .. }
+        | State::InDoubt { .. }
+        | State::AwaitingSca { .. }
+        | State::Closing { .. }
+        | State::Confirming { .. } => under_way(order, (state.clone(), amended), on, now),
+    };
+    match next {
+        Next::Go { state, effects } => {
+            let queued = amended_by.queued || matches!(state, State::Parked { .. });
+            Next::Go { state: Progress { state, amended: Amended { queued, ..amended_by } }, effects }
+        }
+        Next::Ignore => Next::Ignore,
+        Next::Refuse(why) => Next::Refuse(why),
+    }
+}
+
+/// The bank answers no question before its connection is renewed. The payment stands; the customer is told once.
+fn disconnected(order: &Instruction, progress: &Progress) -> Next<Progress, Step, Timer> {
+    let amended = Amended { disconnected: true, ..progress.amended.clone() };
+    let mut effects: Effects = lifelines(order, progress).into_iter().take(1).collect();
+    if !progress.amended.disconnected {
+        effects.push(Effect::Tell(Message::owner("consent.expired")));
+    }
+    Next::Go { state: Progress { state: progress.state.clone(), amended }, effects }
+}
+
+impl Amended {
+    /// What something that happened changes beside the state.
+    fn after(&self, state: &State, on: &On<Event, Step, Timer>) -> Amended {
+        match (state, on) {
+            (_, On::Said(Event::Priced { price: Some(price) })) => {
+                Amended { price: Some(price.clone()), ..self.clone() }
+            }
+            (State::AwaitingConsent { consent: Some(consent), .. }, On::Said(Event::ConsentAdopted)) => {
+                Amended { consent: Some(consent.id.clone()), disconnected: false, ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+}
+
+/// The transitions of a payment that was sent, or is being sent. Grouped by state, in the order things happen.
 #[expect(
     clippy::too_many_lines,
     clippy::match_same_arms,
     reason = "one workflow is one idea, read by its states"
 )]
-pub fn on(
+fn under_way(
     order: &Instruction,
-    state: &State,
+    (state, amended): (State, &Amended),
     on: On<Event, Step, Timer>,
     now: At,
 ) -> Next<State, Step, Timer> {
     let terms = &order.terms;
-    match (state.clone(), on) {
+    match (state, on) {
         // The initiation is being sent.
         (State::Initiating { cancel, .. }, On::Said(Event::Created { payment, status, sca })) => {
             placed(order, Placed { id: payment, sca }, status, None, cancel, now)
@@ -80,15 +149,33 @@ pub fn on(
         (
             State::Initiating { round: 0, cancel: None, parked, .. },
             On::GaveUp(Step::Initiate, Cause::NotSent),
-        ) => park(order, parked),
+        ) => queue::park(order, parked),
         (
             State::Initiating { round: 0, cancel: Some(by), .. },
             On::GaveUp(Step::Initiate, Cause::NotSent),
         ) => taken_back(by, None, Evidence::NeverSent, now),
+        (
+            State::Initiating { round: 0, cancel: None, parked, .. },
+            On::Said(Event::ConsentNeeded { code }),
+        ) => consent::needed(order, amended, code, parked, now),
+        (State::Initiating { round: 0, cancel: Some(by), .. }, On::Said(Event::ConsentNeeded { code })) => {
+            taken_back(by, None, Evidence::InitiationRefused { code }, now)
+        }
+        (State::Initiating { .. }, On::GaveUp(Step::Initiate, _)) if planted::is("fail on time-out") => {
+            failed(Failure::Refused, ErrorCode::Timeout, None, Evidence::NeverSent, now)
+        }
+        (State::Initiating { parked, .. }, On::GaveUp(Step::Initiate, _))
+            if planted::is("park what is unknown") =>
+        {
+            queue::park(order, parked)
+        }
+        (state @ State::Initiating { .. }, On::Fired(Timer::Released)) if planted::is("released twice") => {
+            go(state, vec![Effect::Run(Step::Initiate)])
+        }
         // What a repetition was refused for, or that it did not arrive, says nothing about the first one.
         (
             State::Initiating { round, since, cancel, .. },
-            On::Said(Event::Refused { .. }) | On::GaveUp(Step::Initiate, _),
+            On::Said(Event::Refused { .. } | Event::ConsentNeeded { .. }) | On::GaveUp(Step::Initiate, _),
         ) => doubt(order, round, since, cancel),
         // The request is on its way: the wish is kept until its answer is known.
         (State::Initiating { round, since, cancel: None, parked }, On::Said(Event::CancelAsked { by })) => {
@@ -111,10 +198,15 @@ pub fn on(
         }
         (State::InDoubt { round, since, cancel, ripe: true, agreeing, overdue }, On::Said(Event::Absent)) => {
             let agreeing = agreeing.saturating_add(1);
-            if agreeing < terms.agreeing_reads {
+            if agreeing < terms.agreeing_reads && !planted::is("one absence is enough") {
+                let apart = if planted::is("absence before the lag") {
+                    terms.poll_first
+                } else {
+                    terms.poll_first.max(terms.visibility_lag)
+                };
                 return go(
                     State::InDoubt { round, since, cancel, ripe: true, agreeing, overdue },
-                    vec![Effect::RunIn(Step::Locate, terms.poll_first.max(terms.visibility_lag))],
+                    vec![Effect::RunIn(Step::Locate, apart)],
                 );
             }
             let evidence = Evidence::Absent { reads: agreeing };
@@ -155,31 +247,6 @@ pub fn on(
             failed(Failure::Refused, ErrorCode::Timeout, None, Evidence::Operator { reference }, now)
         }
 
-        // Nothing was sent.
-        (State::Parked { before }, On::Said(Event::ProviderReady)) if terms.auto_start => {
-            go(first_round(before, now), vec![Effect::Disarm(Timer::Overdue), Effect::Run(Step::Initiate)])
-        }
-        (State::Parked { before }, On::Said(Event::ProviderReady)) => go(
-            State::AwaitingUser { until: now.plus(terms.user_deadline), parked: before },
-            vec![
-                Effect::Arm(Timer::UserDeadline, terms.user_deadline),
-                Effect::Tell(Message::owner("payment.ready_to_approve")),
-            ],
-        ),
-        (parked @ State::Parked { .. }, On::GaveUp(Step::Probe, _)) => {
-            go(parked, vec![Effect::RunIn(Step::Probe, terms.poll_most)])
-        }
-        (State::AwaitingUser { parked, .. }, On::Said(Event::Continued)) => go(
-            first_round(parked, now),
-            vec![Effect::Disarm(Timer::UserDeadline), Effect::Run(Step::Initiate)],
-        ),
-        (State::AwaitingUser { .. }, On::Fired(Timer::UserDeadline)) => {
-            failed(Failure::Refused, ErrorCode::Timeout, None, Evidence::NeverSent, now)
-        }
-        (State::Parked { .. } | State::AwaitingUser { .. }, On::Said(Event::CancelAsked { by })) => {
-            taken_back(by, None, Evidence::NeverSent, now)
-        }
-
         // The payer has to approve.
         (waiting @ State::AwaitingSca { .. }, On::Said(Event::StatusSeen { status, .. }))
             if status.standing() == Standing::Pending =>
@@ -189,8 +256,16 @@ pub fn on(
         (State::AwaitingSca { payment, .. }, On::Said(Event::StatusSeen { status, reason })) => {
             placed(order, payment, status, reason.as_deref(), None, now)
         }
+        (State::AwaitingSca { payment, .. }, On::Said(Event::Hinted)) if planted::is("callback as proof") => {
+            settled(Some(payment), Evidence::Status(TransactionStatus::Acsc), now)
+        }
         (waiting @ State::AwaitingSca { .. }, On::Said(Event::Returned { .. } | Event::Hinted)) => {
             go(waiting, vec![Effect::Run(Step::Status)])
+        }
+        (State::AwaitingSca { payment, .. }, On::Fired(Timer::ScaDeadline))
+            if planted::is("deadline without asking") =>
+        {
+            closed(Why::ScaTimeout, payment, Evidence::NeverSent, now)
         }
         // An approval may cross this deadline on the wire: only the bank knows, so it is asked first.
         (State::AwaitingSca { payment, .. }, On::Fired(Timer::ScaDeadline)) => {
@@ -222,6 +297,11 @@ pub fn on(
             State::Confirming { payment, seen: TransactionStatus::Acsp, overdue: false },
             vec![Effect::Run(Step::Status), Effect::Arm(Timer::Overdue, terms.overdue)],
         ),
+        (State::Closing { payment, why, .. }, On::GaveUp(Step::Cancel, _))
+            if planted::is("cancellation unconfirmed") =>
+        {
+            closed(why, payment, Evidence::CancellationConfirmed, now)
+        }
         // The cancellation may or may not have happened; what the bank says next decides.
         (State::Closing { payment, why, tries, overdue }, On::GaveUp(Step::Cancel | Step::Status, _)) => {
             let wait = slower(terms.poll_first, tries).min(terms.poll_most);
@@ -265,24 +345,27 @@ pub fn on(
             go(waiting, vec![Effect::RunIn(Step::Status, terms.poll_most)])
         }
 
-        // What follows are the stated policies for everything else.
-        // Wishes and hints that come too early, too late or twice change nothing.
-        (
-            _,
-            On::Said(
-                Event::CancelAsked { .. }
-                | Event::Continued
-                | Event::Returned { .. }
-                | Event::Hinted
-                | Event::Resolved { .. },
-            ),
-        ) => Next::Ignore,
         // A "not found" that came before it counts.
         (State::InDoubt { ripe: false, .. }, On::Said(Event::Absent)) => Next::Ignore,
-        // Every timer is taken back when its state is left; one that was claimed just then has lost its point.
-        (_, On::Fired(_)) => Next::Ignore,
-        (_, On::Said(_)) => Next::Refuse("the bank answered a question that this state does not ask"),
-        (_, On::GaveUp(..)) => Next::Refuse("a step was given up that this state does not wait for"),
+        (_, on) => otherwise(&on),
+    }
+}
+
+/// The stated policy for everything that no state waits for.
+fn otherwise<St>(on: &On<Event, Step, Timer>) -> Next<St, Step, Timer> {
+    match on {
+        // Wishes and hints that come too early, too late or twice change nothing. And every timer is taken back when
+        // its state is left; one that was claimed just then has lost its point.
+        On::Said(
+            Event::CancelAsked { .. }
+            | Event::Continued
+            | Event::Returned { .. }
+            | Event::Hinted
+            | Event::Resolved { .. },
+        )
+        | On::Fired(_) => Next::Ignore,
+        On::Said(_) => Next::Refuse("the bank answered a question that this state does not ask"),
+        On::GaveUp(..) => Next::Refuse("a step was given up that this state does not wait for"),
     }
 }
 
@@ -334,16 +417,6 @@ fn first_round(parked: u8, now: At) -> State {
     State::Initiating { round: 0, since: now, cancel: None, parked }
 }
 
-/// Nothing was sent and the provider takes nothing. The payer is told once, the wait grows each time.
-fn park(order: &Instruction, before: u8) -> Next<State, Step, Timer> {
-    let wait = slower(order.terms.retry_base, before).min(order.terms.poll_most);
-    let mut effects = vec![Effect::RunIn(Step::Probe, wait)];
-    if before == 0 {
-        effects.push(Effect::Tell(Message::owner("payment.queued")));
-    }
-    go(State::Parked { before: before.saturating_add(1).min(MOST_TRIES) }, effects)
-}
-
 /// It is to be taken back. `first` says whether the bank is asked before, since an approval may be on its way.
 fn close(order: &Instruction, payment: Placed, why: Why, first: Step) -> Next<State, Step, Timer> {
     go(
@@ -371,7 +444,8 @@ fn doubt(order: &Instruction, round: u8, since: At, cancel: Option<By>) -> Next<
     } else if terms.replay.is_some() && round + 1 < ROUNDS {
         effects.push(Effect::Arm(Timer::Ripe, terms.poll_most));
     }
-    go(State::InDoubt { round, since, cancel, ripe: false, agreeing: 0, overdue: !terms.lookup }, effects)
+    let ripe = planted::is("absence before the lag");
+    go(State::InDoubt { round, since, cancel, ripe, agreeing: 0, overdue: !terms.lookup }, effects)
 }
 
 fn confirming(order: &Instruction, payment: Placed, seen: TransactionStatus) -> Next<State, Step, Timer> {

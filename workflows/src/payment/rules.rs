@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{Instruction, Terms};
+use super::{Access, Instruction, Terms};
 use crate::accounts::{Bic, Iban};
 use crate::calendar::{self, Date};
-use crate::ids::{EndToEndId, TransactionId};
+use crate::ids::{BankAccountId, EndToEndId, TransactionId, UserId};
 use crate::money::{Currency, Money};
 use crate::ports::payments::{BankId, CreditorAccount, Initiation, Product, ReplayKey};
 use crate::text::{Private, Reference};
@@ -14,6 +14,12 @@ use crate::time::At;
 /// Who pays, as far as the rules care.
 #[derive(Clone, Debug)]
 pub struct Payer {
+    /// Who.
+    pub user: UserId,
+    /// From which account.
+    pub bank_account: BankAccountId,
+    /// Its id at the provider.
+    pub provider_account: Option<String>,
     /// Date of birth.
     pub birth_date: Option<Date>,
     /// Whether the identity check allows payments.
@@ -148,6 +154,13 @@ pub(crate) fn instruct(
         },
         accepted_at: now,
         terms: deal.terms,
+        price: None,
+        access: Some(Access {
+            user: from.user,
+            account: from.bank_account,
+            provider_account: from.provider_account,
+            redirect_uri: deal.consent_redirect_uri,
+        }),
     }
 }
 
@@ -158,4 +171,6 @@ pub struct Deal {
     pub terms: Terms,
     /// Where the bank sends the payer's browser afterwards.
     pub redirect_uri: String,
+    /// Where it sends the customer's browser after the approval of a new consent.
+    pub consent_redirect_uri: String,
 }

@@ -3,8 +3,64 @@
 use serde::{Deserialize, Serialize};
 
 use super::ErrorCode;
+use crate::ports::consents::{ConsentStanding, ProviderConsentId};
 use crate::ports::payments::{ProviderPaymentId, TransactionStatus};
+use crate::ports::prices::Price;
 use crate::time::At;
+
+/// Where a payment stands, and what changed since its order was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Progress {
+    /// Where it stands.
+    pub state: State,
+    /// What changed.
+    #[serde(default)]
+    pub amended: Amended,
+}
+
+/// What took the place of something in the order, and what came to light after the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Amended {
+    /// The consent that the customer renewed for this payment.
+    pub consent: Option<ProviderConsentId>,
+    /// The price in place of a promised one that had run out.
+    pub price: Option<Price>,
+    /// Whether it waited in the queue: its end is told in other words (M-15).
+    pub queued: bool,
+    /// Whether the customer was told that the bank wants its connection renewed before it answers.
+    pub disconnected: bool,
+    /// What came to light after the end.
+    pub late: Option<Late>,
+}
+
+/// What comes after the end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Late {
+    /// Somebody hinted at news and the bank is asked.
+    Asking {
+        /// How often it was asked without an answer.
+        tries: u8,
+    },
+    /// The bank says otherwise than was reported; an operator decides with proof.
+    Conflict {
+        /// What it says.
+        status: TransactionStatus,
+    },
+}
+
+/// A consent that the bank was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Consent {
+    /// Its id there.
+    pub id: ProviderConsentId,
+    /// Where the customer approves it.
+    pub sca: Option<String>,
+    /// Whether it may be used by now.
+    pub valid: bool,
+    /// Until when, by the bank's word.
+    pub valid_until: Option<At>,
+}
 
 /// Where a payment stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,6 +74,17 @@ pub enum State {
         since: At,
         /// Somebody wants it taken back as soon as that is possible.
         cancel: Option<By>,
+        /// How often it was parked before.
+        parked: u8,
+    },
+    /// The bank wants a new consent first. Nothing was sent but the order that it refused for that.
+    AwaitingConsent {
+        /// What the bank refused it with.
+        code: String,
+        /// The consent that was asked for.
+        consent: Option<Consent>,
+        /// Until when the customer may approve it.
+        until: At,
         /// How often it was parked before.
         parked: u8,
     },
@@ -38,8 +105,11 @@ pub enum State {
     },
     /// Nothing was sent; the provider does not take payments at the moment.
     Parked {
-        /// How often it was parked before; the wait grows with it.
+        /// How often it was parked before.
         before: u8,
+        /// Whether it waits for longer than was promised.
+        #[serde(default)]
+        breached: bool,
     },
     /// Nothing was sent; the provider is back and the payer has to be present to approve.
     AwaitingUser {
@@ -47,6 +117,9 @@ pub enum State {
         until: At,
         /// How often it was parked.
         parked: u8,
+        /// Whether the payer is back and the price is being looked at.
+        #[serde(default)]
+        coming: bool,
     },
     /// The payer has to approve at the bank.
     AwaitingSca {
@@ -219,8 +292,39 @@ pub enum Event {
         /// The bank's code.
         code: String,
     },
-    /// The provider takes payments again.
-    ProviderReady,
+    /// The bank wants a new consent before it takes the order; nothing was created.
+    ConsentNeeded {
+        /// The bank's code.
+        code: String,
+    },
+    /// The bank wants a new consent before it answers a question about a payment that stands.
+    Disconnected,
+    /// The bank gave a consent to be approved.
+    ConsentAsked {
+        /// Its id there.
+        consent: ProviderConsentId,
+        /// Where the customer approves it.
+        sca: Option<String>,
+    },
+    /// The bank gives no consent.
+    ConsentRefused {
+        /// The bank's code.
+        code: String,
+    },
+    /// The bank's word on where the consent stands.
+    ConsentSeen {
+        /// Whether it may be used.
+        standing: ConsentStanding,
+        /// Until when.
+        valid_until: Option<At>,
+    },
+    /// The account uses the new consent from here on.
+    ConsentAdopted,
+    /// The promised price holds, or this one takes its place.
+    Priced {
+        /// Today's price; `None` = the promised one holds.
+        price: Option<Price>,
+    },
     /// Somebody wants it taken back.
     CancelAsked {
         /// Who.

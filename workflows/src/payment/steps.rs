@@ -1,10 +1,14 @@
 //! The questions that a payment asks, how they are asked, and how their answers are read.
 
-use super::{Event, Instruction, Placed, State};
-use crate::engine::{Answer, Finding, Lane, Policy, Repeat, Retry, Stake};
+use super::{Event, Instruction, Placed, Progress, State, late};
+use crate::engine::{Answer, Class, Effect, Finding, Lane, Named, Policy, Repeat, Retry, Shut, Stake};
 use crate::named;
+use crate::planted;
+use crate::ports::consents::ConsentStanding;
 use crate::ports::payments::{FoundPayment, Standing};
-use crate::ports::{Call, PaymentsCall, PaymentsReply, Reply};
+use crate::ports::{
+    Call, ConsentsCall, ConsentsReply, PaymentsCall, PaymentsReply, PricesCall, PricesReply, Reply,
+};
 
 named! {
     /// Questions to the bank.
@@ -17,8 +21,14 @@ named! {
         Locate = "locate",
         /// Take it back.
         Cancel = "cancel",
-        /// Does the provider take payments?
-        Probe = "probe",
+        /// Does the promised price still hold?
+        Price = "price",
+        /// May we have a new consent?
+        AskConsent = "ask_consent",
+        /// Where does it stand?
+        ReadConsent = "read_consent",
+        /// The account uses it from here on.
+        AdoptConsent = "adopt_consent",
     }
 }
 
@@ -33,8 +43,23 @@ named! {
         Overdue = "overdue",
         /// The payer has not come back in time.
         UserDeadline = "user_deadline",
+        /// The queue lets it through.
+        Released = "released",
+        /// It may enter the queue again.
+        Requeue = "requeue",
+        /// It has waited for three quarters of the time that was promised.
+        SlaWarning = "sla_warning",
+        /// It waits for longer than was promised.
+        SlaBreach = "sla_breach",
+        /// It has waited for so long that nobody wants it any more.
+        Expiry = "expiry",
+        /// The customer has not renewed the consent in time.
+        ConsentDeadline = "consent_deadline",
     }
 }
+
+/// Who answers questions about prices and accounts.
+const HOUSE: &str = "house";
 
 /// Attempts at an initiation whose provider honours the key: the first and three more (PI-10).
 const INITIATION_ATTEMPTS: u32 = 4;
@@ -42,21 +67,61 @@ const INITIATION_ATTEMPTS: u32 = 4;
 /// Attempts at a cancellation before the bank is asked where the payment stands.
 const CANCELLATION_ATTEMPTS: u32 = 3;
 
-/// The question that a step asks in a state.
-pub fn call(order: &Instruction, state: &State, step: Step) -> Option<Call> {
+/// The question that a step asks.
+pub fn call(order: &Instruction, progress: &Progress, step: Step) -> Option<Call> {
+    let Progress { state, amended } = progress;
     let bank = order.initiation.bank.clone();
-    let call = match step {
-        Step::Initiate => PaymentsCall::Initiate(Box::new(order.initiation.clone())),
-        Step::Locate => PaymentsCall::Locate { bank, end_to_end: order.initiation.end_to_end.clone() },
-        Step::Probe => PaymentsCall::Probe { bank },
-        Step::Status => PaymentsCall::Status { bank, payment: placed(state)?.id.clone() },
-        Step::Cancel => PaymentsCall::Cancel { bank, payment: placed(state)?.id.clone() },
+    let consent = || {
+        let State::AwaitingConsent { consent, .. } = state else { return None };
+        consent.as_ref()
     };
-    Some(Call::Payments(call))
+    Some(match step {
+        Step::Initiate => {
+            let mut initiation = order.initiation.clone();
+            if let Some(renewed) = &amended.consent {
+                initiation.consent = Some(renewed.0.clone());
+            }
+            if planted::is("another amount on a repetition")
+                && matches!(state, State::Initiating { round, .. } if *round > 0)
+            {
+                initiation.amount.minor += 1;
+            }
+            Call::Payments(PaymentsCall::Initiate(Box::new(initiation)))
+        }
+        Step::Locate => {
+            Call::Payments(PaymentsCall::Locate { bank, end_to_end: order.initiation.end_to_end.clone() })
+        }
+        Step::Status => Call::Payments(PaymentsCall::Status { bank, payment: placed_at(state)?.id.clone() }),
+        Step::Cancel => Call::Payments(PaymentsCall::Cancel { bank, payment: placed_at(state)?.id.clone() }),
+        Step::Price => Call::Prices(PricesCall::Renew {
+            amount: order.initiation.amount,
+            price: amended.price.clone().or_else(|| order.price.clone())?,
+        }),
+        Step::AskConsent => {
+            let access = order.access.as_ref()?;
+            Call::Consents(ConsentsCall::Ask {
+                bank,
+                account: access.provider_account.clone(),
+                redirect_uri: access.redirect_uri.clone(),
+                psu_ip: order.initiation.psu_ip,
+            })
+        }
+        Step::ReadConsent => Call::Consents(ConsentsCall::Read { bank, consent: consent()?.id.clone() }),
+        Step::AdoptConsent => {
+            let (access, consent) = (order.access.as_ref()?, consent()?);
+            Call::Consents(ConsentsCall::Adopt {
+                user: access.user.clone(),
+                account: access.account.clone(),
+                consent: consent.id.clone(),
+                valid_until: consent.valid_until,
+            })
+        }
+    })
 }
 
 /// Reads a definite answer.
-pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
+pub fn hear(progress: &Progress, step: Step, finding: &Finding) -> Answer<Event> {
+    let state = &progress.state;
     match (step, finding) {
         (Step::Initiate, Finding::Done(Reply::Payments(PaymentsReply::Created { payment, status, sca }))) => {
             Answer::Event(Event::Created {
@@ -65,21 +130,30 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
                 sca: sca.clone(),
             })
         }
+        (Step::Initiate, Finding::Refused(no)) if no.class == Class::Consent => {
+            Answer::Event(Event::ConsentNeeded { code: no.code.clone() })
+        }
         (Step::Initiate, Finding::Refused(no)) => Answer::Event(Event::Refused { code: no.code.clone() }),
 
         (Step::Status, Finding::Done(Reply::Payments(PaymentsReply::Standing { status, reason }))) => {
             let news = match state {
                 State::AwaitingSca { .. } => status.standing() != Standing::Pending,
                 // A status that steps back from the point of no return is no news (domain contracts §2.3).
+                State::Confirming { .. }
+                    if status.standing() == Standing::Rejected && planted::is("rejection ignored") =>
+                {
+                    false
+                }
                 State::Confirming { seen, .. } => status.standing() != Standing::Pending && status != seen,
-                State::Closing { .. } => true,
-                State::Initiating { .. }
-                | State::InDoubt { .. }
-                | State::Parked { .. }
-                | State::AwaitingUser { .. }
+                State::Closing { .. }
                 | State::Settled { .. }
                 | State::Failed { .. }
-                | State::Cancelled { .. } => return Answer::Unclear,
+                | State::Cancelled { .. } => true,
+                State::Initiating { .. }
+                | State::AwaitingConsent { .. }
+                | State::InDoubt { .. }
+                | State::Parked { .. }
+                | State::AwaitingUser { .. } => return Answer::Unclear,
             };
             if news {
                 Answer::Event(Event::StatusSeen { status: status.clone(), reason: reason.clone() })
@@ -87,8 +161,22 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
                 Answer::Busy
             }
         }
+        // The bank will tell once its connection is renewed; the payment stands as it is.
+        (Step::Status | Step::Locate | Step::Cancel, Finding::Refused(no))
+            if no.class == Class::Consent && !state.is_final() =>
+        {
+            if progress.amended.disconnected && step != Step::Cancel {
+                Answer::Busy
+            } else {
+                Answer::Event(Event::Disconnected)
+            }
+        }
+        (Step::Status, Finding::Refused(_)) if planted::is("not found is rejected") => {
+            let status = crate::ports::payments::TransactionStatus::Rjct;
+            Answer::Event(Event::StatusSeen { status, reason: None })
+        }
         // "I do not know that payment" about an id that the bank itself gave us proves nothing.
-        (Step::Status | Step::Locate | Step::Probe, Finding::Refused(_)) => Answer::Busy,
+        (Step::Status | Step::Locate, Finding::Refused(_)) => Answer::Busy,
 
         (Step::Locate, Finding::Done(Reply::Payments(PaymentsReply::Found(found)))) => {
             match (weightiest(found), state) {
@@ -96,6 +184,7 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
                     Answer::Event(Event::Found { payment: one.payment.clone(), status: one.status.clone() })
                 }
                 (None, State::InDoubt { ripe: true, .. }) => Answer::Event(Event::Absent),
+                (None, _) if state.is_final() => Answer::Event(Event::Absent),
                 (None, _) => Answer::Busy,
             }
         }
@@ -107,30 +196,64 @@ pub fn hear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
             Answer::Event(Event::CancellationRefused { code: no.code.clone() })
         }
 
-        (Step::Probe, Finding::Done(Reply::Payments(PaymentsReply::Ready))) => {
-            Answer::Event(Event::ProviderReady)
-        }
+        (Step::Price, Finding::Done(Reply::Prices(reply))) => match reply {
+            PricesReply::Kept => Answer::Event(Event::Priced { price: None }),
+            PricesReply::Quoted(price) => Answer::Event(Event::Priced { price: Some(price.clone()) }),
+            PricesReply::None => Answer::Busy,
+        },
 
-        (_, Finding::Done(_) | Finding::NotSent(_) | Finding::Unknown(_)) => Answer::Unclear,
+        (Step::AskConsent, Finding::Done(Reply::Consents(ConsentsReply::Asked { consent, sca }))) => {
+            Answer::Event(Event::ConsentAsked { consent: consent.clone(), sca: sca.clone() })
+        }
+        (Step::AskConsent, Finding::Refused(no)) => {
+            Answer::Event(Event::ConsentRefused { code: no.code.clone() })
+        }
+        (
+            Step::ReadConsent,
+            Finding::Done(Reply::Consents(ConsentsReply::Standing { standing, valid_until })),
+        ) => match standing {
+            ConsentStanding::Waiting => Answer::Busy,
+            ConsentStanding::Valid | ConsentStanding::Dead => {
+                Answer::Event(Event::ConsentSeen { standing: *standing, valid_until: *valid_until })
+            }
+        },
+        // The bank knows no such consent, or none that may be used.
+        (Step::ReadConsent, Finding::Refused(_)) => {
+            Answer::Event(Event::ConsentSeen { standing: ConsentStanding::Dead, valid_until: None })
+        }
+        // An account that is gone meanwhile needs no consent any more; the payment has its own.
+        (
+            Step::AdoptConsent,
+            Finding::Done(Reply::Consents(ConsentsReply::Adopted)) | Finding::Refused(_),
+        ) => Answer::Event(Event::ConsentAdopted),
+
+        (_, Finding::Done(_) | Finding::NotSent(_) | Finding::Unknown(_) | Finding::Refused(_)) => {
+            Answer::Unclear
+        }
     }
 }
 
 /// Reads an answer that came after its claim was lost. The bank's word that a payment exists ends a doubt; everything
 /// else is known to whoever took over, or will be.
-pub fn overhear(state: &State, step: Step, finding: &Finding) -> Answer<Event> {
-    match (state, step, finding) {
-        (State::InDoubt { .. }, Step::Initiate, Finding::Done(_)) => hear(state, step, finding),
+pub fn overhear(progress: &Progress, step: Step, finding: &Finding) -> Answer<Event> {
+    match (&progress.state, step, finding) {
+        (State::InDoubt { .. }, Step::Initiate, Finding::Done(_)) => hear(progress, step, finding),
         _ => Answer::Busy,
     }
 }
 
 /// Whether a step that was not begun is still wanted: a payment that was taken back meanwhile is not sent first.
-pub fn wanted(state: &State, step: Step) -> bool {
-    !matches!((state, step), (State::Initiating { round: 0, cancel: Some(_), .. }, Step::Initiate))
+pub fn wanted(progress: &Progress, step: Step) -> bool {
+    !matches!((&progress.state, step), (State::Initiating { round: 0, cancel: Some(_), .. }, Step::Initiate))
+}
+
+/// The lane that a parked payment waits in.
+pub fn queue_lane(provider: &str, order: &Instruction) -> Lane {
+    Lane::of(provider, &order.initiation.bank.0, "queue")
 }
 
 /// How a step is performed.
-pub fn policy(provider: &str, order: &Instruction, state: &State, step: Step) -> Policy {
+pub fn policy(provider: &str, order: &Instruction, progress: &Progress, step: Step) -> Policy {
     let terms = &order.terms;
     let bank = order.initiation.bank.0.as_str();
     let again = Retry { attempts: None, first: terms.retry_base, most: terms.poll_most };
@@ -143,18 +266,21 @@ pub fn policy(provider: &str, order: &Instruction, state: &State, step: Step) ->
         unreached: again,
         poll: polling,
         stake: Stake::Reads,
+        shut: Shut::Waits,
     };
     match step {
         Step::Initiate => Policy {
-            repeat: match (terms.replay, state) {
+            repeat: match (terms.replay, &progress.state) {
                 (Some(window), State::Initiating { since, round, .. }) => {
                     Repeat::Within { window, since: *since, used: *round > 0 }
                 }
+                _ if planted::is("repeat without a key") => Repeat::Freely,
                 _ => Repeat::Never,
             },
             retry: Retry { attempts: Some(INITIATION_ATTEMPTS), ..again },
             unreached: Retry::ONCE,
             stake: Stake::Owes("payment"),
+            shut: Shut::GivesUp,
             ..read("initiate")
         },
         // Then the bank is asked about the payment, which decides whether it is asked to cancel again.
@@ -166,7 +292,49 @@ pub fn policy(provider: &str, order: &Instruction, state: &State, step: Step) ->
         },
         Step::Status => read("status"),
         Step::Locate => read("locate"),
-        Step::Probe => read("probe"),
+        Step::AskConsent | Step::ReadConsent => read("consent"),
+        // Answered in this house: no bank's trouble is theirs.
+        Step::Price | Step::AdoptConsent => {
+            Policy { lane: Lane::of(HOUSE, "register", step.name()), ..read("") }
+        }
+    }
+}
+
+/// What leads on from a state: the question or the deadline that it stands on.
+pub fn lifelines(order: &Instruction, progress: &Progress) -> Vec<Effect<Step, Timer>> {
+    let terms = &order.terms;
+    match &progress.state {
+        State::Initiating { .. } => vec![Effect::Run(Step::Initiate)],
+        State::AwaitingConsent { consent: None, .. } => vec![Effect::Run(Step::AskConsent)],
+        State::AwaitingConsent { consent: Some(consent), .. } if consent.valid => {
+            vec![Effect::Run(Step::AdoptConsent)]
+        }
+        State::AwaitingConsent { .. } => vec![Effect::RunIn(Step::ReadConsent, terms.poll_first)],
+        State::InDoubt { .. } if terms.lookup => {
+            let lag = terms.visibility_lag;
+            vec![Effect::RunIn(Step::Locate, lag), Effect::Arm(Timer::Ripe, lag)]
+        }
+        State::InDoubt { .. } => {
+            vec![Effect::Arm(Timer::Overdue, terms.overdue), Effect::Arm(Timer::Ripe, terms.poll_most)]
+        }
+        State::Parked { .. } => {
+            vec![
+                Effect::Queue(Timer::Released, order.accepted_at),
+                Effect::Arm(Timer::Requeue, terms.poll_most),
+                Effect::Run(Step::Price),
+            ]
+        }
+        State::AwaitingUser { coming: true, .. } => vec![Effect::Run(Step::Price)],
+        State::AwaitingUser { .. } => vec![Effect::Arm(Timer::UserDeadline, terms.user_deadline)],
+        State::AwaitingSca { .. } | State::Confirming { .. } => {
+            vec![Effect::RunIn(Step::Status, terms.poll_first)]
+        }
+        State::Closing { .. } => {
+            vec![Effect::RunIn(Step::Status, terms.poll_first), Effect::Run(Step::Cancel)]
+        }
+        State::Settled { .. } | State::Failed { .. } | State::Cancelled { .. } => {
+            late::lifelines(order, progress)
+        }
     }
 }
 
@@ -181,7 +349,13 @@ fn weightiest(found: &[FoundPayment]) -> Option<&FoundPayment> {
     })
 }
 
-fn placed(state: &State) -> Option<&Placed> {
+/// The bank's id of the payment, by which its callbacks name it.
+pub fn reference(progress: &Progress) -> Option<String> {
+    placed_at(&progress.state).map(|placed| placed.id.0.clone())
+}
+
+/// The payment at the bank, once it is known.
+pub(super) fn placed_at(state: &State) -> Option<&Placed> {
     match state {
         State::AwaitingSca { payment, .. }
         | State::Closing { payment, .. }
@@ -190,6 +364,7 @@ fn placed(state: &State) -> Option<&Placed> {
             payment.as_ref()
         }
         State::Initiating { .. }
+        | State::AwaitingConsent { .. }
         | State::InDoubt { .. }
         | State::Parked { .. }
         | State::AwaitingUser { .. } => None,

@@ -29,6 +29,8 @@ pub(crate) fn terms(replay: Option<Duration>, lookup: bool, auto_start: bool) ->
         auto_start,
         user_deadline: Duration::from_hours(24),
         overdue: Duration::from_hours(1),
+        sla: Duration::from_hours(2),
+        queue_expiry: Duration::from_hours(48),
     }
 }
 
@@ -36,6 +38,9 @@ pub(crate) fn terms(replay: Option<Duration>, lookup: bool, auto_start: bool) ->
 pub(crate) fn instruction(terms: Terms) -> Instruction {
     let iban = |text| Iban::parse(text).expect("a vector of the contract");
     let from = Payer {
+        user: "usr_kari".parse().expect("an id"),
+        bank_account: "bac_1".parse().expect("an id"),
+        provider_account: None,
         birth_date: None,
         identified: true,
         bank: BankId("dnb".to_owned()),
@@ -52,7 +57,11 @@ pub(crate) fn instruction(terms: Terms) -> Instruction {
         domestic: false,
     };
     let amount = Money::new(200_000, Currency::NOK);
-    let deal = Deal { terms, redirect_uri: "http://localhost/v1/payments/callback?state=s".to_owned() };
+    let deal = Deal {
+        terms,
+        redirect_uri: "http://localhost/v1/payments/callback?state=s".to_owned(),
+        consent_redirect_uri: "http://localhost/v1/consents/callback?state=s".to_owned(),
+    };
     instruct(TransactionId::new(7), "Drop remittance", from, to, amount, (deal, At::EPOCH))
 }
 
@@ -117,12 +126,13 @@ macro_rules! lawful {
 }
 pub(crate) use lawful;
 
-pub(crate) fn judge<M>(order: &M::Order, state: &State, world: &World) -> Result<(), String>
+pub(crate) fn judge<M>(order: &M::Order, progress: &Progress, world: &World) -> Result<(), String>
 where
-    M: Machine<State = State>,
+    M: Machine<State = Progress>,
 {
-    let by_hand = matches!(state.evidence(), Some(Evidence::Operator { .. }));
-    world::judge(M::view(order, state).status, state.evidence().is_some(), by_hand, world)
+    let evidence = progress.state.evidence();
+    let by_hand = matches!(evidence, Some(Evidence::Operator { .. }));
+    world::judge(M::view(order, progress).status, evidence.is_some(), by_hand, world)
 }
 
 #[test]
@@ -158,9 +168,9 @@ fn the_codes_of_the_seeds_and_of_iso_20022_reach_their_texts() {
 #[test]
 fn a_payment_in_flight_is_never_shown_as_failed() {
     let order = instruction(terms(Some(Duration::from_hours(24)), true, false));
-    let (state, _) = start(&order);
+    let (first, _) = start(&order);
     let Next::Go { state: doubt, .. } =
-        on(&order, &state, On::GaveUp(Step::Initiate, Cause::Unknown), At::EPOCH)
+        on(&order, &first, On::GaveUp(Step::Initiate, Cause::Unknown), At::EPOCH)
     else {
         panic!("an unknown outcome is a state");
     };

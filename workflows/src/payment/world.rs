@@ -1,10 +1,14 @@
 //! A bank as the laws see it: every way it may answer, lie low, be late or change its mind within its contract.
 
-use super::{By, Event, Instruction, State, Step, Timer, Truth};
+use super::{By, Event, Instruction, Progress, Step, Timer, Truth, resolvable};
 use crate::engine::laws::Brought;
 use crate::engine::{Cause, Class, Finding, Refusal, Status};
+use crate::money::{Currency, Money, Rate};
+use crate::ports::consents::{ConsentStanding, ProviderConsentId};
 use crate::ports::payments::{FoundPayment, ProviderPaymentId, TransactionStatus};
-use crate::ports::{PaymentsReply, Reply};
+use crate::ports::prices::Price;
+use crate::ports::{ConsentsReply, PaymentsReply, PricesReply, Reply};
+use crate::time::At;
 
 /// The truth at the bank.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +51,16 @@ pub fn drift(world: &World) -> Vec<World> {
 
 pub fn bring(order: &Instruction, world: &World, step: Step) -> Vec<(Brought, World)> {
     let same = world.clone();
+    let mut may = answers(order, world, step);
+    // A bank may want its connection renewed before it says anything at all.
+    if matches!(step, Step::Initiate | Step::Status | Step::Locate | Step::Cancel) {
+        may.push((refusal("CONSENT_EXPIRED", Class::Consent), same));
+    }
+    may
+}
+
+fn answers(order: &Instruction, world: &World, step: Step) -> Vec<(Brought, World)> {
+    let same = world.clone();
     match step {
         Step::Initiate => initiate(order, world),
         Step::Status => vec![
@@ -71,7 +85,31 @@ pub fn bring(order: &Instruction, world: &World, step: Step) -> Vec<(Brought, Wo
             vec![(done(PaymentsReply::Found(found)), same)]
         }
         Step::Cancel => cancel(world),
-        Step::Probe => vec![(done(PaymentsReply::Ready), same)],
+        Step::Price => vec![
+            (found(Reply::Prices(PricesReply::Kept)), same.clone()),
+            (found(Reply::Prices(PricesReply::Quoted(todays()))), same.clone()),
+            (found(Reply::Prices(PricesReply::None)), same.clone()),
+            (Brought::GaveUp(Cause::NotSent), same),
+        ],
+        Step::AskConsent => {
+            let asked = ConsentsReply::Asked { consent: ProviderConsentId("cns-2".to_owned()), sca: None };
+            vec![
+                (found(Reply::Consents(asked)), same.clone()),
+                (refusal("SERVICE_BLOCKED", Class::Final), same.clone()),
+                (Brought::GaveUp(Cause::Unknown), same),
+            ]
+        }
+        Step::ReadConsent => [ConsentStanding::Waiting, ConsentStanding::Valid, ConsentStanding::Dead]
+            .into_iter()
+            .map(|standing| ConsentsReply::Standing { standing, valid_until: None })
+            .map(|reply| (found(Reply::Consents(reply)), same.clone()))
+            .chain([(refusal("CONSENT_UNKNOWN", Class::Consent), same.clone())])
+            .collect(),
+        Step::AdoptConsent => vec![
+            (found(Reply::Consents(ConsentsReply::Adopted)), same.clone()),
+            (refusal("ACCOUNT_NOT_FOUND", Class::Final), same.clone()),
+            (Brought::GaveUp(Cause::NotSent), same),
+        ],
     }
 }
 
@@ -80,7 +118,7 @@ pub fn may_fire(world: &World, timer: Timer) -> bool {
     timer != Timer::Ripe || world.payment != Bank::OnTheWire
 }
 
-pub fn outside(state: &State) -> Vec<Event> {
+pub fn outside(progress: &Progress) -> Vec<Event> {
     let mut said = vec![
         Event::CancelAsked { by: By::User },
         Event::CancelAsked { by: By::Compensation },
@@ -89,7 +127,7 @@ pub fn outside(state: &State) -> Vec<Event> {
         Event::Hinted,
     ];
     // An operator resolves with proof, so what is said is what is true.
-    if matches!(state, State::InDoubt { .. }) {
+    if resolvable(progress) {
         said.push(Event::Resolved { outcome: Truth::NotExecuted, reference: "letter".to_owned() });
     }
     said
@@ -191,7 +229,21 @@ fn status(bank: Bank) -> TransactionStatus {
 }
 
 fn done(reply: PaymentsReply) -> Brought {
-    Brought::Found(Finding::Done(Reply::Payments(reply)))
+    found(Reply::Payments(reply))
+}
+
+fn found(reply: Reply) -> Brought {
+    Brought::Found(Finding::Done(reply))
+}
+
+fn refusal(code: &str, class: Class) -> Brought {
+    Brought::Found(Finding::Refused(Refusal { code: code.to_owned(), class }))
+}
+
+/// A price that is not the one of the order.
+fn todays() -> Price {
+    let rate = Rate::parse("0.0860").expect("a rate");
+    Price { rate, receive: Money::new(17_200, Currency::EUR), until: Some(At::EPOCH) }
 }
 
 fn id() -> ProviderPaymentId {

@@ -250,6 +250,7 @@ impl TransactionStatus {
     /// What it proves.
     pub fn standing(&self) -> Standing {
         match self {
+            TransactionStatus::Accp if crate::planted::is("accepted is done") => Standing::Executed,
             TransactionStatus::Rcvd
             | TransactionStatus::Pdng
             | TransactionStatus::Naut

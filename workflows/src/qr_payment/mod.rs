@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BankAccountId, MerchantId, TransactionId, UserId};
 use crate::money::Money;
-use crate::payment::{self, Deal, Denied, Facts, Instruction, Payee, Payer, PaymentLimits, State};
+use crate::payment::{self, Deal, Denied, Facts, Instruction, Payee, Payer, PaymentLimits, Progress};
 use crate::time::At;
 
 /// The provider whose lanes a QR payment queues in.
@@ -46,10 +46,6 @@ impl Order {
 pub struct Ask {
     /// The id it will have.
     pub transaction: TransactionId,
-    /// Who pays.
-    pub user: UserId,
-    /// From which account.
-    pub bank_account: BankAccountId,
     /// Who is paid.
     pub merchant: MerchantId,
     /// The payer's facts.
@@ -76,9 +72,9 @@ pub fn accept(ask: Ask, now: At) -> Result<Order, Denied> {
     }
     Ok(Order {
         transaction: ask.transaction,
-        user: ask.user,
+        user: ask.payer.user.clone(),
         merchant: ask.merchant,
-        bank_account: ask.bank_account,
+        bank_account: ask.payer.bank_account.clone(),
         payment: payment::instruct(
             ask.transaction,
             "Drop QR",
@@ -91,8 +87,8 @@ pub fn accept(ask: Ask, now: At) -> Result<Order, Denied> {
 }
 
 /// What the API shows beside status and phase.
-pub fn facts(order: &Order, state: &State) -> Facts {
-    payment::facts(&order.payment, state)
+pub fn facts(_: &Order, progress: &Progress) -> Facts {
+    payment::facts(progress)
 }
 
 payment::pays!(QrPayment, "qr_payment", Order, PROVIDER);

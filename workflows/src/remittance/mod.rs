@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{BankAccountId, RecipientId, TransactionId, UserId};
 use crate::money::{Currency, Money, Rate};
-use crate::payment::{self, Deal, Denied, Facts, Instruction, Payee, Payer, PaymentLimits, State};
+use crate::payment::{self, Deal, Denied, Facts, Instruction, Payee, Payer, PaymentLimits, Progress};
+use crate::ports::prices::Price;
 use crate::text::Private;
 use crate::time::At;
 
@@ -60,10 +61,6 @@ impl Order {
 pub struct Ask {
     /// The id it will have.
     pub transaction: TransactionId,
-    /// Who pays.
-    pub user: UserId,
-    /// From which account.
-    pub bank_account: BankAccountId,
     /// Who is paid.
     pub recipient: RecipientId,
     /// The payer's facts.
@@ -96,40 +93,45 @@ pub fn accept(ask: Ask, now: At) -> Result<Order, Denied> {
     if ask.payer.currency != ask.amount.currency {
         return Err(Denied::CurrencyNotSupported("the bank account is not in the currency of the payment"));
     }
-    let rate = match ask.rate {
+    let (rate, until) = match ask.rate {
         Some((_, Some(until))) if until <= now => {
             return Err(Denied::CurrencyNotSupported("the exchange rate has expired"));
         }
-        Some((rate, _)) => rate,
+        Some(rate) => rate,
         None => return Err(Denied::CurrencyNotSupported("there is no exchange rate for this currency")),
     };
     let unrepresentable = |_| Denied::AmountOutOfRange { limits: ask.limits };
     let receive = rate.convert(ask.amount, ask.receive).map_err(unrepresentable)?;
     let fee = ask.amount.share(ask.fee_basis_points).map_err(unrepresentable)?;
     ask.amount.checked_add(fee).map_err(unrepresentable)?;
+    // A price without an end holds for as long as the payment waits.
+    let price = until.map(|_| Price { rate, receive, until });
     Ok(Order {
         transaction: ask.transaction,
-        user: ask.user,
+        user: ask.payer.user.clone(),
         recipient: ask.recipient,
-        bank_account: ask.bank_account,
+        bank_account: ask.payer.bank_account.clone(),
         fee,
         rate,
         receive,
         note: ask.note,
-        payment: payment::instruct(
-            ask.transaction,
-            "Drop remittance",
-            ask.payer,
-            ask.payee,
-            ask.amount,
-            (ask.deal, now),
-        ),
+        payment: Instruction {
+            price,
+            ..payment::instruct(
+                ask.transaction,
+                "Drop remittance",
+                ask.payer,
+                ask.payee,
+                ask.amount,
+                (ask.deal, now),
+            )
+        },
     })
 }
 
 /// What the API shows beside status and phase.
-pub fn facts(order: &Order, state: &State) -> Facts {
-    payment::facts(&order.payment, state)
+pub fn facts(_: &Order, progress: &Progress) -> Facts {
+    payment::facts(progress)
 }
 
 payment::pays!(Remittance, "remittance", Order, PROVIDER);

@@ -30,10 +30,11 @@ fn ask() -> Ask {
     let iban = |text| Iban::parse(text).expect("a vector of the contract");
     Ask {
         transaction: TransactionId::new(7),
-        user: "usr_kari".parse().expect("an id"),
-        bank_account: "bac_1".parse().expect("an id"),
         recipient: "rec_marko".parse().expect("an id"),
         payer: Payer {
+            user: "usr_kari".parse().expect("an id"),
+            bank_account: "bac_1".parse().expect("an id"),
+            provider_account: None,
             birth_date: Date::from_ymd_opt(1990, 5, 17),
             identified: true,
             bank: BankId("dnb".to_owned()),
@@ -58,7 +59,11 @@ fn ask() -> Ask {
             most: Money::new(5_000_000, Currency::NOK),
         },
         fee_basis_points: 50,
-        deal: Deal { terms: terms(None, true, false), redirect_uri: "http://localhost/".to_owned() },
+        deal: Deal {
+            terms: terms(None, true, false),
+            redirect_uri: "http://localhost/".to_owned(),
+            consent_redirect_uri: "http://localhost/".to_owned(),
+        },
     }
 }
 
@@ -68,7 +73,17 @@ fn now() -> At {
 
 #[test]
 fn the_laws_hold_in_every_situation() {
-    let maps = laws_hold::<Remittance>(order);
+    // A price that may run out, so that it is quoted anew.
+    let price = Price {
+        rate: Rate::parse("0.0870").expect("a rate"),
+        receive: Money::new(17_400, Currency::EUR),
+        until: Some(now()),
+    };
+    let maps = laws_hold::<Remittance>(|terms| {
+        let mut order = order(terms);
+        order.payment.price = Some(price.clone());
+        order
+    });
     for map in &maps {
         assert!(map.situations > 50, "the walk saw only {} situations", map.situations);
     }
