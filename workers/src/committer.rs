@@ -7,10 +7,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use workflows::engine::{Audience, Message};
 use workflows::ids::WorkflowId;
 
 use crate::hub::Hub;
-use crate::store::{Fate, NodeId, Op, Store, Trouble, Written};
+use crate::meters::Meters;
+use crate::store::{Fate, Instance, NodeId, Op, Store, Trouble, Written};
 use crate::wake::Wake;
 
 /// The most operations of one transaction.
@@ -24,6 +26,7 @@ const QUEUE: usize = 4_096;
 #[derive(Clone)]
 pub(crate) struct Committer {
     queue: mpsc::Sender<Pending>,
+    meters: Arc<Meters>,
 }
 
 struct Pending {
@@ -35,8 +38,15 @@ impl Committer {
     /// Starts committing. The task ends when the last `Committer` is gone.
     pub(crate) fn start(store: Arc<dyn Store>, node: NodeId, hub: Arc<Hub>, wake: Arc<Wake>) -> Self {
         let (queue, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(Loop { store, node, hub, wake, inbox, deferred: vec![] }.run());
-        Committer { queue }
+        let meters = Arc::<Meters>::default();
+        let counted = Arc::clone(&meters);
+        tokio::spawn(Loop { store, node, hub, wake, inbox, deferred: vec![], meters: counted }.run());
+        Committer { queue, meters }
+    }
+
+    /// Where this process counts what it does.
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// Commits one operation together with whatever else is waiting.
@@ -60,6 +70,7 @@ struct Loop {
     wake: Arc<Wake>,
     inbox: mpsc::Receiver<Pending>,
     deferred: Vec<Pending>,
+    meters: Arc<Meters>,
 }
 
 impl Loop {
@@ -139,10 +150,16 @@ impl Loop {
     fn spread(&self, op: &Op) {
         let put = match op {
             Op::Start(start) => {
+                self.alert(&start.instance, &start.tell);
+                self.meters.started.count(&start.instance.kind);
                 self.hub.publish(&start.instance);
                 &start.put
             }
             Op::Move(moved) => {
+                self.alert(&moved.instance, &moved.tell);
+                if moved.instance.status.is_final() {
+                    self.meters.ended.count(moved.instance.status.as_str());
+                }
                 self.hub.publish(&moved.instance);
                 &moved.put
             }
@@ -151,6 +168,14 @@ impl Loop {
         };
         for task in put.iter().filter(|task| !task.claimed) {
             self.wake.due(task.due_at);
+        }
+    }
+
+    /// What operators are told is in the log and counted, however it reaches them otherwise.
+    fn alert(&self, instance: &Instance, tell: &[Message]) {
+        for message in tell.iter().filter(|message| message.to == Audience::Operator) {
+            self.meters.alerts.count(&message.about);
+            tracing::warn!(event = %message.about, workflow = %instance.id, phase = %instance.phase, "operators are told");
         }
     }
 }
@@ -183,7 +208,7 @@ mod tests {
     use workflows::time::At;
 
     use super::*;
-    use crate::store::{Database, HistoryRow, Instance, Options, Start, StartKey, open};
+    use crate::store::{Database, HistoryRow, Options, Start, StartKey, open};
 
     #[tokio::test]
     async fn an_operation_that_cannot_be_written_does_not_harm_its_neighbours() {
@@ -243,6 +268,7 @@ mod tests {
             created_at: At::EPOCH,
             updated_at: At::EPOCH,
             completed_at: None,
+            reference: None,
         };
         let history = HistoryRow {
             instance: id,

@@ -5,15 +5,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
-use workflows::engine::{self, Book, Live, Machine, Outcome, Unreadable};
+use tokio::sync::watch;
+use workflows::engine::{self, Book, Live, Machine, Outcome, Status, Unreadable};
 use workflows::ids::WorkflowId;
+use workflows::planted;
 use workflows::time::At;
 
 use crate::committer::{Committer, chain};
+use crate::controls::Controls;
 use crate::feeder::Hands;
 use crate::hub::{Hub, Watch};
+use crate::limits::Limits;
+use crate::meters::Meters;
 use crate::ports::{Clock, Ids};
-use crate::store::{Fate, Filter, HistoryRow, InboxKey, Instance, Op, StartKey, Store, Trouble, Written};
+use crate::presence::Presence;
+use crate::scanner::{Conduct, Mender, Scanner, Waits};
+use crate::store::{
+    Audit, Backlog, Fate, Filter, HistoryRow, InboxKey, Instance, Op, StartKey, Store, TaskRow, Trouble,
+    Written,
+};
 use crate::transition::{self, Claim, Hot, Why};
 
 /// How long a waiter trusts that a move would have been heard of in this process.
@@ -34,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) committer: Committer,
     pub(crate) hub: Arc<Hub>,
     pub(crate) hands: Option<Hands>,
+    pub(crate) controls: Controls,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) lease: Duration,
     pub(crate) accepting: AtomicBool,
 }
@@ -74,9 +86,46 @@ pub enum Told {
     NotFound,
 }
 
+/// What telling would come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foresight {
+    /// The instance would move to this status and phase.
+    Moves(Status, &'static str),
+    /// It would change nothing.
+    Nothing,
+    /// It cannot happen there: the instance would stop with this sentence.
+    Stops(&'static str),
+}
+
+/// What resuming came to.
+#[derive(Debug)]
+pub enum Resumed {
+    /// It goes on; this is it afterwards.
+    GoesOn(Instance),
+    /// It was not stopped.
+    NotStopped(Instance),
+    /// Nothing that is safe leads on from where it stands.
+    Stuck(Instance),
+    /// There is no such instance.
+    NotFound,
+}
+
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
         Engine { inner: Arc::new(parts) }
+    }
+
+    /// A scanner over this engine's store, which puts right what it finds.
+    pub fn scanner(&self, audit: Arc<dyn Audit>) -> Scanner {
+        let Parts { store, book, committer, lease, controls, hands, .. } = &*self.inner;
+        let conduct = Conduct::Mends(Mender { committer: committer.clone() });
+        let waits = Waits::before(controls.clone(), hands.clone());
+        Scanner::new(Arc::clone(store), audit, book.clone(), *lease, conduct, waits)
+    }
+
+    /// What this process has done so far.
+    pub fn meters(&self) -> &Meters {
+        self.inner.committer.meters()
     }
 
     /// What time it is at the database.
@@ -87,6 +136,16 @@ impl Engine {
     /// Fresh identifiers.
     pub fn ids(&self) -> &dyn Ids {
         &*self.inner.ids
+    }
+
+    /// What the providers take from all processes; for calls that no workflow makes.
+    pub fn limits(&self) -> &Limits {
+        self.inner.presence.limits()
+    }
+
+    /// Changes when this process finds another one dead: what that one had begun is to be gone on with.
+    pub fn deaths(&self) -> watch::Receiver<u64> {
+        self.inner.presence.deaths()
     }
 
     /// Whether new work is taken; not while the process drains.
@@ -140,6 +199,23 @@ impl Engine {
         }
     }
 
+    /// What [`Engine::tell`] would come to, on this revision: the machine itself is asked, and nothing is written.
+    ///
+    /// # Errors
+    /// When the instance cannot be read, or the event is not one that the workflow knows.
+    pub fn foresee<E: Serialize>(&self, instance: &Instance, event: &E) -> Result<Foresight, Trouble> {
+        let event = serde_json::to_string(event).map_err(|source| trouble("write an event", source))?;
+        let live = self.open(instance)?;
+        Ok(match live.said(&event, self.now()).map_err(unreadable)? {
+            Outcome::Moved(moved) => {
+                let view = moved.next.view();
+                Foresight::Moves(view.status, view.phase)
+            }
+            Outcome::Ignored => Foresight::Nothing,
+            Outcome::Refused { why, .. } => Foresight::Stops(why),
+        })
+    }
+
     /// Tells a workflow that something happened. `event` is of the machine's own event type; `heard` names an event
     /// that may be delivered more than once.
     ///
@@ -152,9 +228,28 @@ impl Engine {
         actor: &str,
         heard: Option<InboxKey>,
     ) -> Result<Told, Trouble> {
+        self.tell_while(id, event, actor, heard, |_| true).await
+    }
+
+    /// The same while the instance is as `still` wants it: otherwise nothing happens, and the event is not taken for
+    /// heard. `still` is asked about the very revision that the event would move.
+    ///
+    /// # Errors
+    /// Those of [`Engine::tell`].
+    pub async fn tell_while<E: Serialize + Sync>(
+        &self,
+        id: WorkflowId,
+        event: &E,
+        actor: &str,
+        heard: Option<InboxKey>,
+        still: impl Fn(&Instance) -> bool + Send,
+    ) -> Result<Told, Trouble> {
         let event = serde_json::to_string(event).map_err(|source| trouble("write an event", source))?;
         loop {
             let Some(instance) = self.get(id).await? else { return Ok(Told::NotFound) };
+            if !still(&instance) {
+                return self.unmoved(instance, heard.as_ref()).await;
+            }
             let live = self.open(&instance)?;
             let view = live.view();
             let now = self.now();
@@ -162,9 +257,10 @@ impl Engine {
             let claim = self.claim(hand.is_some());
             let why = Why::said(actor);
             let (op, hot) = match live.said(&event, now).map_err(unreadable)? {
-                Outcome::Ignored => return Ok(Told::Ignored(instance)),
+                Outcome::Ignored => return self.unmoved(instance, heard.as_ref()).await,
                 Outcome::Moved(moved) => {
-                    let cause = (None, heard.clone());
+                    let heard = heard.clone().filter(|_| !planted::is("callbacks not told apart"));
+                    let cause = (None, heard);
                     transition::advance(&instance, moved, cause, &why, (now, &claim)).map_err(unreadable)?
                 }
                 Outcome::Refused { why: sentence, occurrence } => {
@@ -182,6 +278,46 @@ impl Engine {
         }
     }
 
+    /// An event that changes nothing here was perhaps heard before: it then changed what there was to change.
+    async fn unmoved(&self, instance: Instance, heard: Option<&InboxKey>) -> Result<Told, Trouble> {
+        let before = match heard {
+            Some(key) => self.inner.store.heard(key).await?,
+            None => None,
+        };
+        Ok(if before.is_some() { Told::Duplicate(instance) } else { Told::Ignored(instance) })
+    }
+
+    /// Whether an instance was stopped because something happened that its machine says cannot, and nobody let it go
+    /// on since.
+    pub fn is_stopped(&self, instance: &Instance) -> bool {
+        transition::is_stopped(instance)
+    }
+
+    /// Lets an instance go on that was stopped: the alarm is cleared, and what leads on from its state is put back
+    /// when nothing of it is outstanding.
+    ///
+    /// # Errors
+    /// When the store does not answer, or the instance cannot be read.
+    pub async fn resume(&self, id: WorkflowId, actor: &str) -> Result<Resumed, Trouble> {
+        loop {
+            let Some(instance) = self.get(id).await? else { return Ok(Resumed::NotFound) };
+            if !self.is_stopped(&instance) {
+                return Ok(Resumed::NotStopped(instance));
+            }
+            let live = self.open(&instance)?;
+            let outstanding = self.tasks(id).await?;
+            let op = transition::resume(&instance, &live, &outstanding, &Why::said(actor), self.now())
+                .map_err(unreadable)?;
+            let Some(op) = op else { return Ok(Resumed::Stuck(instance)) };
+            let after = op.instance.clone();
+            match self.write(Op::Move(Box::new(op)), &after, None, None).await {
+                Ok(Written::Committed) => return Ok(Resumed::GoesOn(after)),
+                Ok(Written::Stale | Written::Taken | Written::Duplicate) | Err(Fate::Unknown) => {}
+                Err(Fate::NotCommitted) => return Err(unanswered(Fate::NotCommitted)),
+            }
+        }
+    }
+
     /// Commits an operation and goes on with the task that it bore. A caller who hangs up in between takes neither
     /// with them: a task that is born claimed has to be performed. A commit without an answer is looked for by its
     /// place in the chain.
@@ -194,11 +330,24 @@ impl Engine {
     ) -> Result<Written, Fate> {
         let inner = Arc::clone(&self.inner);
         let (id, seq, hash) = (after.id, after.seq, Arc::clone(&after.hash));
+        if planted::is("answered before the commit") {
+            let inner = Arc::clone(&inner);
+            tokio::spawn(async move { inner.committer.commit(op).await });
+            return Ok(Written::Committed);
+        }
+        let begins = matches!(op, Op::Start(_));
+        let named = matches!(&op, Op::Move(told) if told.heard.is_some());
         let written = tokio::spawn(async move {
             let mut written = inner.committer.commit(op).await;
-            if matches!(written, Err(Fate::Unknown)) {
+            // An event with a name is told again: the inbox knows whether it was heard.
+            if matches!(written, Err(Fate::Unknown)) && !named {
                 let rows = inner.store.history(id, seq - 1, 1).await.map_err(|_| Fate::Unknown)?;
                 if rows.first().is_some_and(|row| row.hash == hash) {
+                    // The same word, told to another process at the same moment, has the same hash: the claim may be
+                    // that process', so it is left to lapse. An instance that was begun here is nobody else's.
+                    if !begins {
+                        return Ok(Written::Committed);
+                    }
                     written = Ok(Written::Committed);
                 }
             }
@@ -218,12 +367,44 @@ impl Engine {
         self.inner.store.load(id).await
     }
 
+    /// The instances that the outside world calls by a name: a provider's id of a payment.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn by_reference(&self, reference: &str) -> Result<Vec<Instance>, Trouble> {
+        self.inner.store.by_reference(reference).await
+    }
+
     /// Instances, newest first.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble> {
         self.inner.store.list(filter).await
+    }
+
+    /// How many instances a filter means, whatever its cursor and limit.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
+        self.inner.store.count(filter).await
+    }
+
+    /// What waits in each lane.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn backlog(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.inner.store.backlog().await
+    }
+
+    /// What is still owed to an instance.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn tasks(&self, id: WorkflowId) -> Result<Vec<TaskRow>, Trouble> {
+        self.inner.store.tasks(id).await
     }
 
     /// Transitions of an instance after a revision, oldest first.

@@ -1,8 +1,9 @@
 //! Finds due work, lane by lane, and claims as much of it as there are hands free.
 //!
-//! One query says which lanes hold work and when; a quiet system asks once a second, a busy one whenever something is
-//! due. What this process commits itself it knows without asking.
+//! One query says which lanes hold work and when, and whether anything changed about what may be sent; a quiet system
+//! asks once a second, a busy one whenever something is due. What this process commits itself it knows without asking.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +12,21 @@ use workflows::engine::{Lane, Live};
 use workflows::time::At;
 
 use crate::committer::chain;
+use crate::controls::{Controls, Gate, Granted, Snapshot, Trial, is_queue, queue_before, turns_away};
 use crate::lanes::{Lanes, Place};
-use crate::store::{Claimed, NodeId, Store, TaskRef, Trouble};
+use crate::presence::Presence;
+use crate::rota::Rota;
+use crate::store::{Claimed, LaneDue, Look, NodeId, Overview, Store, TaskRef, Trouble};
 use crate::transition::Hot;
 use crate::wake::Wake;
 
 /// How often a quiet process looks for work that another one committed.
-const QUIET: Duration = Duration::from_millis(1_050);
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
+/// How often it looks whether other processes are dead, with the same query.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after the database did not answer.
 const TROUBLE: Duration = Duration::from_millis(500);
-/// How long to wait when due work was there and others had it.
+/// How long to wait when due work was there and others had it, or there was no place for it.
 const CONTENDED: Duration = Duration::from_millis(20);
 
 /// A claimed task on its way to being performed, with the hand that will.
@@ -46,6 +52,14 @@ impl Hands {
         Arc::clone(&self.free).try_acquire_owned().ok()
     }
 
+    /// Whether a task of a lane could begin now: a hand is free, its lane has room, and its provider takes more.
+    pub(crate) fn have_room(&self, lane: &Lane) -> bool {
+        let provider = self.lanes.limited(lane);
+        self.free.available_permits() > 0
+            && self.lanes.room(lane) > 0
+            && provider.is_none_or(|provider| self.lanes.limits().room(provider) > 0)
+    }
+
     /// Gives a task that was born claimed to the hand that was taken for it. Answers the claim when nobody performs any
     /// more.
     pub(crate) fn give(&self, hot: Hot, hand: OwnedSemaphorePermit) -> Result<(), TaskRef> {
@@ -61,14 +75,54 @@ pub(crate) struct Feeder {
     pub(crate) node: NodeId,
     pub(crate) hands: Hands,
     pub(crate) wake: Arc<Wake>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) lease: Duration,
+    /// How often it looks for the work of others while it has none.
+    pub(crate) quiet: Duration,
+    pub(crate) changes: watch::Receiver<Arc<Snapshot>>,
+    /// Whose turn it was when.
+    pub(crate) rota: Rota,
+}
+
+/// What to claim, and when to look again when that is nothing.
+struct Plan {
+    wanted: Vec<Wanted>,
+    next: At,
+}
+
+/// A lane to claim from.
+struct Wanted {
+    lane: Lane,
+    room: usize,
+    trial: Option<Trial>,
+    /// The window of a queue's ramp that they are counted in.
+    counted_in: Option<At>,
+}
+
+/// What a provider takes at the moment, and how many lanes it is divided among.
+struct Desk {
+    room: usize,
+    lanes: usize,
+}
+
+/// How what is due in a lane may pass.
+#[derive(Clone, Copy)]
+enum Pass {
+    Free,
+    Trial,
 }
 
 impl Feeder {
     /// Feeds until the end begins. A claim is never cut off in the middle.
-    pub(crate) async fn run(self, mut ending: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut ending: watch::Receiver<bool>) {
+        let mut looked = At::MIN;
         while !*ending.borrow() {
-            let next = match self.feed().await {
+            let now = self.now();
+            let look = if now.since(looked) >= LOOK { Look::AtNodesToo } else { Look::AtLanes };
+            if look == Look::AtNodesToo {
+                looked = now;
+            }
+            let next = match self.feed(look).await {
                 Ok(next) => next,
                 Err(trouble) => {
                     tracing::error!(error = %chain(&trouble), "looking for work failed");
@@ -76,67 +130,174 @@ impl Feeder {
                 }
             };
             tokio::select! {
+                biased;
                 () = self.rest(next) => {}
-                _ = ending.wait_for(|ending| *ending) => {}
+                // Without anybody to say so, nobody performs any more either.
+                ended = ending.wait_for(|ending| *ending) => if ended.is_err() { return },
             }
         }
     }
 
     /// Looks once. Answers when to look again.
-    async fn feed(&self) -> Result<At, Trouble> {
-        // The semaphore is never closed. While every hand is busy there is nothing to look for.
-        drop(self.hands.free.acquire().await);
+    async fn feed(&mut self, look: Look) -> Result<At, Trouble> {
+        self.a_hand_is_free().await?;
         self.wake.forget();
-        let mut lanes = self.store.lanes().await?;
-        let now = self.now();
-        // Where hands are fewer than lanes, who waited longest goes first.
-        lanes.sort_by_key(|lane| lane.due_at);
-        let due: Vec<Lane> =
-            lanes.iter().filter(|lane| lane.due_at <= now).map(|lane| lane.lane.clone()).collect();
-        if due.is_empty() {
-            let quiet = now.plus(QUIET);
-            return Ok(lanes.first().map_or(quiet, |next| next.due_at.min(quiet)));
+        self.changes.mark_unchanged();
+        let Overview { controls, mut lanes, somebody_died } = self.store.overview(look).await?;
+        if somebody_died {
+            // What they held is due now.
+            self.presence.bury().await;
         }
+        self.controls().heard_of(controls).await?;
+        self.controls().saw_work(lanes.iter().map(|due| due.lane.clone()).collect()).await?;
+        // Lanes take turns, whatever waits in each: many questions about payments never keep new ones waiting, nor they
+        // the questions.
+        self.rota.order(&mut lanes);
+        let now = self.now();
         // Hands first: a claim that had to wait for one could lapse before it is begun.
         let mut hands = self.free_hands();
-        // Every lane gets the same share of them, and no more than its own limit.
-        let share = (hands.len() / due.len()).max(1);
-        let wanted: Vec<(Lane, usize)> = due
-            .into_iter()
-            .map(|lane| (self.hands.lanes.room(&lane).min(share), lane))
-            .filter(|(room, _)| *room > 0)
-            .map(|(room, lane)| (lane, room))
-            .take(hands.len())
-            .collect();
+        let Plan { wanted, next } = self.plan(&lanes, hands.len(), now).await?;
         if wanted.is_empty() {
-            // Every lane that has due work is full; the first place that is free again says so.
-            return Ok(now.plus(QUIET));
+            return Ok(next);
         }
-        let claimed = self.store.claim(&wanted, &self.node, now, self.lease).await?;
-        let next = if claimed.is_empty() { now.plus(CONTENDED) } else { now };
+        self.rota.taken(wanted.iter().map(|one| &one.lane));
+        let since: HashMap<&Lane, At> = lanes.iter().map(|due| (&due.lane, due.due_at)).collect();
+        let rooms: Vec<(Lane, usize)> = wanted.iter().map(|one| (one.lane.clone(), one.room)).collect();
+        let mut counted: HashMap<Lane, (At, usize)> =
+            wanted.iter().filter_map(|one| Some((one.lane.clone(), (one.counted_in?, one.room)))).collect();
+        let mut trials: HashMap<Lane, Trial> =
+            wanted.into_iter().filter_map(|one| Some((one.lane, one.trial?))).collect();
+        let claimed = self.store.claim(&rooms, &self.node, now, self.lease).await;
         let (lapses_at, mut unused) = (now.plus(self.lease), vec![]);
-        for claimed in claimed {
+        let since = |lane: &Lane| since.get(lane).copied().unwrap_or(now);
+        let found = claimed.as_ref().map_or(0, Vec::len);
+        for claimed in claimed.as_ref().map_or(&[][..], Vec::as_slice) {
             // A start may have taken the last place meanwhile.
-            let place = self.hands.lanes.enter(&claimed.lane);
-            match (place, hands.pop()) {
+            match (self.hands.lanes.enter(&claimed.lane), hands.pop()) {
                 (Some(place), Some(hand)) => {
-                    let job = Job { claimed, live: None, lapses_at, place, hand };
-                    unused.extend(self.hands.jobs.send(job).err().map(|unsent| unsent.0.claimed.task));
+                    let window = counted.get_mut(&claimed.lane).map(|(window, left)| {
+                        *left = left.saturating_sub(1);
+                        *window
+                    });
+                    let place = place
+                        .due_since(since(&claimed.lane))
+                        .trying(trials.remove(&claimed.lane))
+                        .counted_in(window);
+                    let job = Job { claimed: claimed.clone(), live: None, lapses_at, place, hand };
+                    unused.extend(self.hands.jobs.send(job).err().map(|unsent| unsent.0.claimed));
                 }
-                _ => unused.push(claimed.task),
+                _ => unused.push(claimed.clone()),
             }
         }
-        if !unused.is_empty() {
-            self.store.release(&unused, now).await?;
+        for trial in trials.into_values() {
+            self.controls().not_tried(trial).await;
         }
-        Ok(next)
+        let in_vain = unused.len() == found;
+        for claimed in unused {
+            self.store.release(&[claimed.task], since(&claimed.lane)).await?;
+        }
+        // Last: what fails here costs a queue some of its pace, and neither a claim nor a trial its time.
+        for (queue, (window, left)) in counted.into_iter().filter(|(_, (_, left))| *left > 0) {
+            self.controls().give_back(&queue, window, left).await?;
+        }
+        claimed?;
+        // What all had to be handed back would be claimed in vain again: whoever makes room says so.
+        Ok(if in_vain { now.plus(CONTENDED) } else { now })
+    }
+
+    /// Waits for a hand: while all are busy there is nothing to look for but changes of what may be sent, and those
+    /// are not to be missed.
+    async fn a_hand_is_free(&self) -> Result<(), Trouble> {
+        loop {
+            tokio::select! {
+                biased;
+                // The semaphore is never closed.
+                _ = self.hands.free.acquire() => return Ok(()),
+                () = tokio::time::sleep(QUIET) => self.controls().look().await?,
+            }
+        }
+    }
+
+    /// What to claim of the lanes that hold work, as far as hands, room and controls allow. A shut lane is passed over,
+    /// whatever waits in it.
+    async fn plan(&self, lanes: &[LaneDue], hands: usize, now: At) -> Result<Plan, Trouble> {
+        let mut plan = Plan { wanted: vec![], next: now.plus(self.quiet) };
+        let mut open = vec![];
+        for LaneDue { lane, due_at } in lanes {
+            if *due_at > now {
+                plan.next = plan.next.min(*due_at);
+                continue;
+            }
+            match self.controls().gate(lane) {
+                Gate::Open => open.push((lane, Pass::Free)),
+                Gate::OneAtATime => open.push((lane, Pass::Trial)),
+                Gate::Shut(_) if turns_away(lane) => open.push((lane, Pass::Free)),
+                Gate::Until(at) => {
+                    plan.next = plan.next.min(at);
+                    self.controls().hold_back(lane).await?;
+                }
+                Gate::Probed | Gate::Shut(_) => self.controls().hold_back(lane).await?,
+            }
+        }
+        // Every lane gets the same share of the hands, and no more than its own limit and its provider's.
+        let share = hands.checked_div(open.len()).unwrap_or(0).max(1);
+        let mut desks: HashMap<&str, Desk> = HashMap::new();
+        for provider in open.iter().filter_map(|(lane, _)| self.hands.lanes.limited(lane)) {
+            let room = || self.hands.lanes.limits().room(provider);
+            desks.entry(provider).or_insert_with(|| Desk { room: room(), lanes: 0 }).lanes += 1;
+        }
+        // What was let out of a queue is sent before more is let out.
+        let sending: Vec<Lane> = open.iter().filter_map(|(lane, _)| queue_before(lane)).collect();
+        for (lane, pass) in open.iter().copied() {
+            // A lane that gets nothing now leaves its hand to those after it.
+            if plan.wanted.len() >= hands {
+                break;
+            }
+            if is_queue(lane) && sending.contains(lane) {
+                continue;
+            }
+            // A lane or a provider that is full says so when it has a place again.
+            let mut room = self.hands.lanes.room(lane).min(share);
+            if let Some(desk) = self.hands.lanes.limited(lane).and_then(|provider| desks.get_mut(provider)) {
+                // What a lane leaves over goes to those after it.
+                room = room.min(desk.room.div_ceil(desk.lanes.max(1)));
+                (desk.room, desk.lanes) = (desk.room - room, desk.lanes.saturating_sub(1));
+            }
+            if room == 0 {
+                continue;
+            }
+            let mut want = Wanted { lane: lane.clone(), room, trial: None, counted_in: None };
+            match pass {
+                Pass::Free if is_queue(lane) => match self.controls().release(lane, room).await? {
+                    Granted::Some(some, window) => (want.room, want.counted_in) = (some, window),
+                    Granted::NotBefore(at) => {
+                        plan.next = plan.next.min(at);
+                        continue;
+                    }
+                    Granted::None => continue,
+                },
+                Pass::Free => {}
+                Pass::Trial => match self.controls().try_one(lane).await? {
+                    Some(trial) => want = Wanted { room: 1, trial: Some(trial), ..want },
+                    None => continue,
+                },
+            }
+            plan.wanted.push(want);
+        }
+        let crowded = desks.iter().filter(|(_, desk)| desk.room == 0);
+        self.hands.lanes.are_crowded(crowded.map(|(provider, _)| (*provider).to_owned()).collect());
+        Ok(plan)
+    }
+
+    fn controls(&self) -> &Controls {
+        self.hands.lanes.controls()
     }
 
     fn free_hands(&self) -> Vec<OwnedSemaphorePermit> {
         std::iter::from_fn(|| self.hands.take()).collect()
     }
 
-    async fn rest(&self, until: At) {
+    async fn rest(&mut self, until: At) {
         loop {
             let until = until.min(self.wake.earliest());
             let left = until.since(self.now());
@@ -144,8 +305,11 @@ impl Feeder {
                 return;
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(left) => return,
                 () = self.wake.earlier() => {}
+                // What was shut may be open now.
+                _ = self.changes.changed() => return,
             }
         }
     }

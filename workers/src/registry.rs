@@ -25,6 +25,21 @@ pub trait Registry: Send + Sync {
     /// The bank accounts of a user, primary first, then by id.
     async fn bank_accounts(&self, owner: &UserId) -> Result<Vec<BankAccount>, Trouble>;
 
+    /// Makes a consent the one of a bank account, until its last moment if the bank names one; the account's earlier
+    /// ones are kept as replaced. A repetition changes nothing, whatever became of the consent since. `false` when the
+    /// user has no such account.
+    async fn adopt_consent(
+        &self,
+        owner: &UserId,
+        account: &BankAccountId,
+        consent: &str,
+        valid_until: Option<At>,
+        now: At,
+    ) -> Result<bool, Trouble>;
+    /// Marks a consent as expired that its bank refuses, on every account that uses it; it is kept. Answers on
+    /// how many accounts it was thought to be in force.
+    async fn expire_consent(&self, bank: &BankId, consent: &str, now: At) -> Result<u64, Trouble>;
+
     /// Creates or replaces a recipient of a user. `false` when the id belongs to another user.
     async fn put_recipient(&self, recipient: &Recipient, now: At) -> Result<bool, Trouble>;
     /// The recipients of a user by id, ids above `after` only, at most `limit`.

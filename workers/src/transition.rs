@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use workflows::engine::{Effect, Lane, Live, Message, Moved, TaskName, Unreadable, View};
+use workflows::engine::{
+    Cause, Effect, Lane, Live, Message, Moved, Outcome, Stake, TaskName, UNCHANGED, Unreadable, View,
+};
 use workflows::ids::WorkflowId;
+use workflows::planted;
 use workflows::time::At;
 
 use crate::lanes::{Lanes, Place};
-use crate::store::{Claimed, Drop, HistoryRow, InboxKey, Instance, Move, NewTask, Start, StartKey, TaskRef};
+use crate::store::{
+    Claimed, Drop, HistoryRow, InboxKey, Instance, Move, NewTask, Start, StartKey, TaskRef, TaskRow,
+};
 
 /// A claimed task with its instance decoded, so that it is performed without another look at the store.
 pub(crate) struct Hot {
@@ -83,6 +88,7 @@ pub(crate) fn begin(
         created_at: now,
         updated_at: now,
         completed_at: view.status.is_final().then_some(now),
+        reference: live.reference().map(Into::into),
     };
     let follow = Follow::of(&live, effects, now, claim)?;
     let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (live, place), now));
@@ -99,7 +105,8 @@ pub(crate) fn advance(
 ) -> Result<(Move, Option<Hot>), Unreadable> {
     let Moved { next, effects, occurrence } = moved;
     let view = next.view();
-    let after = following(instance, &view, why, occurrence.into(), now);
+    let shown = (view.status.as_str(), view.phase);
+    let after = following(instance, shown, why, occurrence.into(), now);
     let ended = view.status.is_final();
     let instance = Instance {
         version: next.version(),
@@ -110,7 +117,12 @@ pub(crate) fn advance(
         seq: after.seq,
         hash: Arc::clone(&after.hash),
         updated_at: now,
-        completed_at: ended.then_some(now),
+        // What comes to light after the end moves it only when an operator corrects the end itself.
+        completed_at: instance
+            .completed_at
+            .filter(|_| view.status == instance.status)
+            .or(ended.then_some(now)),
+        reference: next.reference().map(Into::into),
         ..instance.clone()
     };
     let follow = Follow::of(&next, effects, now, claim)?;
@@ -127,6 +139,71 @@ fn alarm(instance: &Instance) -> Option<Arc<str>> {
     instance.attention.clone().filter(|attention| attention.starts_with(STOPPED))
 }
 
+/// Whether an instance was stopped and nobody let it go on since.
+pub(crate) fn is_stopped(instance: &Instance) -> bool {
+    alarm(instance).is_some()
+}
+
+/// A stopped instance goes on where it stands: the alarm is cleared, and the first of what leads on is put back when
+/// nothing of it is outstanding. A step that leaves something at the provider is never put back, since an attempt
+/// before the stop may have had its effect: the machine hears that it was given up with its outcome unknown. `None`
+/// when the machine does not say what would follow from that.
+pub(crate) fn resume(
+    instance: &Instance,
+    live: &Arc<dyn Live>,
+    outstanding: &[TaskRow],
+    why: &Why<'_>,
+    now: At,
+) -> Result<Option<Move>, Unreadable> {
+    let quiet = Instance { attention: None, ..instance.clone() };
+    let nobody = Claim { lanes: None, lease: Duration::ZERO };
+    let lifelines = live.lifelines();
+    let is_outstanding = |effect: &Effect<TaskName, TaskName>| {
+        name_of(effect).is_some_and(|name| outstanding.iter().any(|row| row.task.name == *name))
+    };
+    let back = if lifelines.iter().any(is_outstanding) { None } else { lifelines.into_iter().next() };
+    if let Some(name) = back.as_ref().and_then(name_of)
+        && !name.is_timer()
+        && matches!(live.policy(name)?.stake, Stake::Owes(_))
+    {
+        return match live.gave_up(name, Cause::Unknown, now)? {
+            Outcome::Moved(moved) => Ok(Some(advance(&quiet, moved, (None, None), why, (now, &nobody))?.0)),
+            Outcome::Ignored | Outcome::Refused { .. } => Ok(None),
+        };
+    }
+    let view = live.view();
+    let after = following(instance, (view.status.as_str(), view.phase), why, UNCHANGED.into(), now);
+    let follow = Follow::of(live, back.into_iter().collect(), now, &nobody)?;
+    let instance = Instance {
+        attention: view.attention.map(Into::into),
+        seq: after.seq,
+        hash: Arc::clone(&after.hash),
+        updated_at: now,
+        ..quiet
+    };
+    let drop = Drop::Named(follow.drop);
+    let op = Move {
+        instance,
+        consume: None,
+        heard: None,
+        history: after,
+        drop,
+        put: follow.put,
+        tell: follow.tell,
+    };
+    Ok(Some(op))
+}
+
+/// The task that an effect arms.
+pub(crate) fn name_of(effect: &Effect<TaskName, TaskName>) -> Option<&TaskName> {
+    match effect {
+        Effect::Run(name) | Effect::RunIn(name, _) | Effect::Arm(name, _) | Effect::Queue(name, _) => {
+            Some(name)
+        }
+        Effect::Withdraw(_) | Effect::Disarm(_) | Effect::Tell(_) => None,
+    }
+}
+
 /// The instance stops where it is and asks for an operator: the machine says that this cannot happen.
 pub(crate) fn stop(
     instance: &Instance,
@@ -136,7 +213,25 @@ pub(crate) fn stop(
     why: &Why<'_>,
     now: At,
 ) -> Move {
-    let after = following(instance, view, why, occurrence.into(), now);
+    let shown = (view.status.as_str(), view.phase);
+    let after = following(instance, shown, why, occurrence.into(), now);
+    raised(instance, after, sentence, consume, now)
+}
+
+/// Nothing happened to the machine, and an operator is called: whoever looked cannot put right what is wrong.
+pub(crate) fn raise(instance: &Instance, sentence: &'static str, why: &Why<'_>, now: At) -> Move {
+    let shown = (instance.status.as_str(), &*instance.phase);
+    let after = following(instance, shown, why, UNCHANGED.into(), now);
+    raised(instance, after, sentence, None, now)
+}
+
+fn raised(
+    instance: &Instance,
+    after: HistoryRow,
+    sentence: &'static str,
+    consume: Option<TaskRef>,
+    now: At,
+) -> Move {
     let instance = Instance {
         attention: Some(format!("{STOPPED}{sentence}").into()),
         seq: after.seq,
@@ -149,14 +244,20 @@ pub(crate) fn stop(
     Move { instance, consume, heard: None, history: after, drop: Drop::Named(vec![]), put: vec![], tell }
 }
 
-fn following(instance: &Instance, view: &View, why: &Why<'_>, occurrence: Arc<str>, now: At) -> HistoryRow {
+fn following(
+    instance: &Instance,
+    (status, phase): (&str, &str),
+    why: &Why<'_>,
+    occurrence: Arc<str>,
+    now: At,
+) -> HistoryRow {
     HistoryRow {
         instance: instance.id,
         seq: instance.seq + 1,
         at: now,
         occurrence,
-        status: view.status.as_str().into(),
-        phase: view.phase.into(),
+        status: status.into(),
+        phase: phase.into(),
         actor: why.actor.into(),
         step: why.step.into(),
         attempt: i64::from(why.attempt),
@@ -188,7 +289,7 @@ impl Follow {
                     let lane = live.policy(&name)?.lane;
                     // One task of an instance is performed at once by whoever decided; others find their own hands.
                     let place = match follow.hot {
-                        None => claim.lanes.and_then(|lanes| lanes.enter(&lane)),
+                        None => claim.lanes.and_then(|lanes| lanes.begin(&lane)),
                         Some(_) => None,
                     };
                     let claimed = place.is_some();
@@ -203,9 +304,18 @@ impl Follow {
                     let lane = live.policy(&name)?.lane;
                     follow.put.push(NewTask { name, lane, due_at: now.plus(delay), claimed: false });
                 }
+                Effect::Arm(name, _)
+                    if name.as_str() != "@sca_deadline" && planted::is("a timer is lost") =>
+                {
+                    follow.drop.push(name);
+                }
                 Effect::Arm(name, delay) => {
+                    let delay = if planted::is("an early timer") { delay / 2 } else { delay };
                     let due_at = now.plus(delay);
                     follow.put.push(NewTask { name, lane: Lane::timers(), due_at, claimed: false });
+                }
+                Effect::Queue(name, since) => {
+                    follow.put.push(NewTask { name, lane: live.queue(), due_at: since, claimed: false });
                 }
                 Effect::Withdraw(name) | Effect::Disarm(name) => follow.drop.push(name),
                 Effect::Tell(message) => follow.tell.push(message),

@@ -4,24 +4,29 @@
 //! settlement the worker goes on with the task that the transition bore, already claimed and decoded: a hot instance
 //! is never claimed twice.
 
+mod ask;
+mod settle;
+
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::time::sleep;
-use workflows::engine::{
-    Book, Cause, Class, Finding, Heard, Live, Moved, Outcome, Policy, Stake, TaskName, Unreadable,
-};
+use workflows::engine::{Book, Cause, Finding, Live, Policy, TaskName, Unreadable};
 use workflows::time::At;
 
 use crate::committer::{Committer, chain};
-use crate::decide::{Attempt, Decision, Miss, decide, loses_certainty, may_send};
+use crate::controls::Controls;
+use crate::decide::{Attempt, loses_certainty, rest};
 use crate::feeder::Job;
 use crate::held::Held;
 use crate::lanes::Lanes;
+use crate::limits::Limits;
 use crate::ports::{Clock, Ids};
-use crate::providers::{Context, Provider};
-use crate::store::{Claimed, Fate, Instance, NodeId, Op, PutBack, Store, TaskRef, TaskRow, Written};
-use crate::transition::{Claim, Hot, Why, advance, stop};
+use crate::providers::Provider;
+use crate::store::{Claimed, Instance, NodeId, Op, PutBack, Store, TaskRef};
+use crate::transition::Hot;
 
 /// How long a task waits whose documents this process cannot read: another process may be newer.
 const UNREADABLE: Duration = Duration::from_mins(1);
@@ -39,6 +44,7 @@ pub(crate) struct Worker {
     pub(crate) held: Arc<Held>,
     pub(crate) node: NodeId,
     pub(crate) lanes: Arc<Lanes>,
+    pub(crate) limits: Limits,
     pub(crate) lease: Duration,
 }
 
@@ -54,7 +60,13 @@ impl Worker {
         let mut next = Some(Hot { claimed, live, lapses_at, place });
         while let Some(hot) = next {
             let holding = self.held.hold(hot.claimed.task.clone(), hot.lapses_at);
-            next = self.perform(hot).await;
+            let (task, losses) = (hot.claimed.task.clone(), hot.claimed.losses);
+            let performed = AssertUnwindSafe(self.perform(hot)).catch_unwind().await;
+            // What a panic says may repeat what somebody sent us; the hook of the process has the place.
+            next = match performed {
+                Ok(next) => next,
+                Err(_) => self.fell(&task, losses).await,
+            };
             drop(holding);
         }
     }
@@ -67,11 +79,28 @@ impl Worker {
         workflow.open(instance.version, &instance.order, &instance.state)
     }
 
-    async fn perform(&self, hot: Hot) -> Option<Hot> {
+    /// A step panicked: nobody knows how far it came, as if its process had died. Its claim lapses after a rest that
+    /// grows with each such loss.
+    async fn fell<T>(&self, task: &TaskRef, losses: u32) -> Option<T> {
+        tracing::error!(workflow = %task.instance, step = %task.name, losses = losses + 1, "a step panicked");
+        let until = self.clock.now().plus(rest(losses));
+        if let Err(trouble) = self.store.renew(std::slice::from_ref(task), until).await {
+            log_trouble(&trouble);
+        }
+        None
+    }
+
+    async fn perform(&self, mut hot: Hot) -> Option<Hot> {
         let began = self.clock.now();
-        let done =
-            if hot.claimed.task.name.is_timer() { Ok(Brought::Fired) } else { self.ask(&hot, began).await };
+        let mut trial = hot.place.take_trial();
+        let done = self.bring(&mut hot, &mut trial, began).await;
+        if let Some(trial) = trial {
+            self.controls().not_tried(trial).await;
+        }
         let brought = match done {
+            Ok(Brought::NoPass) => {
+                return self.hand_back(&hot.claimed.task, hot.place.since().unwrap_or(began)).await;
+            }
             Ok(brought) => brought,
             // Nothing was sent.
             Err(unreadable) => {
@@ -79,226 +108,44 @@ impl Worker {
                 return None;
             }
         };
+        if let Brought::Held(until) = brought {
+            if let Some((queue, window)) = hot.place.take_count()
+                && let Err(trouble) = self.controls().give_back(queue, window, 1).await
+            {
+                // Its turn is lost to the queue until the window ends.
+                log_trouble(&trouble);
+            }
+            self.wait(&hot.claimed.task, until).await;
+            return None;
+        }
         let latency = self.clock.now().since(began);
         self.settle(hot, brought, latency).await
     }
 
-    /// Puts a step's question to its provider, unless an earlier attempt may have had its effect and a second could
-    /// have a second one.
-    async fn ask(&self, hot: &Hot, now: At) -> Result<Brought, Unreadable> {
-        let claimed = &hot.claimed;
-        let policy = hot.live.policy(&claimed.task.name)?;
-        let attempt = attempt(claimed, &policy);
-        if !may_send(&policy, attempt, now) {
-            // A claim was lost just now: its process may have stood still, with the attempt yet to leave.
-            let fresh_loss = claimed.losses > 0 && !claimed.doubt;
-            return Ok(if fresh_loss {
-                Brought::Lapsed(policy.timeout)
-            } else {
-                Brought::GaveUp(Cause::Unknown)
-            });
+    /// The provider takes no more at the moment: whoever has a turn first may have the task, and this was no attempt.
+    async fn hand_back<T>(&self, task: &TaskRef, since: At) -> Option<T> {
+        if let Err(trouble) = self.store.release(std::slice::from_ref(task), since).await {
+            log_trouble(&trouble);
         }
-        if !attempt.doubt && !hot.live.wanted(&claimed.task.name)? {
-            return Ok(Brought::GaveUp(Cause::NotSent));
-        }
-        let call = hot.live.call(&claimed.task.name)?;
-        // The fence, as near to the wire as it gets: a claim that lapsed while this process stood still is not ours.
-        if !self.held.is_ours(&claimed.task, self.clock.now()) {
-            return Ok(Brought::Lost);
-        }
-        let context = Context::new(&*self.ids, policy.timeout);
-        let finding = match tokio::time::timeout(policy.timeout, self.provider.perform(&call, &context)).await
-        {
-            Ok(finding) => finding,
-            Err(_) => Finding::Unknown("the attempt took too long"),
-        };
-        Ok(Brought::Found(finding))
+        None
     }
 
-    /// Stores what was brought. A revision that moved meanwhile is read again and decided anew; a claim that is gone
-    /// ends the matter.
-    async fn settle(&self, mut hot: Hot, brought: Brought, latency: Duration) -> Option<Hot> {
-        let mut wait = COMMIT_AGAIN;
-        loop {
-            let settlement = match self.decide(&hot, &brought, latency) {
-                Ok(settlement) => settlement?,
-                // The attempt was made: the claim lapses, and whoever takes it up knows that it may have arrived.
-                Err(unreadable) => return give_up_reading(&hot.claimed, &unreadable),
-            };
-            let Settlement { op, next } = settlement;
-            let hash = hash_of(&op);
-            match self.committer.commit(op).await {
-                Ok(Written::Committed) => {
-                    log(&hot, &brought, next.as_ref(), latency);
-                    return next;
-                }
-                Err(Fate::Unknown) if self.landed(&hot.claimed.instance, hash.as_deref()).await => {
-                    return next;
-                }
-                Ok(Written::Stale | Written::Duplicate | Written::Taken)
-                | Err(Fate::Unknown | Fate::NotCommitted) => {}
-            }
-            // While the claim lasts, the finding is worth keeping.
-            hot = self.again(hot, &brought).await?;
-            sleep(wait).await;
-            wait = (wait * 2).min(Duration::from_secs(1));
-        }
-    }
-
-    /// The same claim over the instance as it stands by now; nothing when the claim is gone.
-    async fn again(&self, mut hot: Hot, brought: &Brought) -> Option<Hot> {
-        let id = hot.claimed.task.instance;
-        let ours = |row: &TaskRow| row.task == hot.claimed.task && row.lease.as_ref() == Some(&self.node);
-        loop {
-            let read = async { Ok((self.store.tasks(id).await?, self.store.load(id).await?)) };
-            match read.await {
-                Ok((tasks, Some(instance))) if tasks.iter().any(ours) => {
-                    match self.decode(&instance) {
-                        Ok(live) => hot.live = live,
-                        Err(unreadable) => return give_up_reading(&hot.claimed, &unreadable),
-                    }
-                    hot.claimed.instance = instance;
-                    return Some(hot);
-                }
-                Ok((_, Some(instance))) => {
-                    self.overhear(&hot, brought, &instance).await;
-                    return lost(&hot.claimed.task);
-                }
-                Ok((_, None)) => return lost(&hot.claimed.task),
+    /// Hands a claim back that nothing was sent under, to be taken up again at `until`: the attempt does not count.
+    /// While the store does not answer it is tried again, since a claim that lapses looks like an attempt.
+    async fn wait(&self, task: &TaskRef, until: At) {
+        let mut again = COMMIT_AGAIN;
+        while self.held.is_ours(task, self.clock.now()) {
+            match self.store.release(std::slice::from_ref(task), until).await {
+                Ok(()) => return self.lanes.due(until),
                 Err(trouble) => log_trouble(&trouble),
             }
-            if !self.held.is_ours(&hot.claimed.task, self.clock.now()) {
-                return lost(&hot.claimed.task);
-            }
-            sleep(Duration::from_millis(200)).await;
+            sleep(again).await;
+            again = (again * 2).min(Duration::from_secs(1));
         }
     }
 
-    /// The claim is gone, and yet the provider gave a definite answer: whoever stands in doubt should hear it.
-    async fn overhear(&self, hot: &Hot, brought: &Brought, instance: &Instance) {
-        let Brought::Found(finding @ Finding::Done(_)) = brought else { return };
-        let name = &hot.claimed.task.name;
-        let now = self.clock.now();
-        let heard = self.decode(instance).and_then(|live| live.overhear(name, finding, now));
-        let moved = match heard {
-            Ok(Heard::News(Outcome::Moved(moved))) => moved,
-            Ok(_) => return,
-            Err(unreadable) => return log_unreadable(&hot.claimed, &unreadable),
-        };
-        let why = Why {
-            actor: "worker",
-            step: name.as_str(),
-            attempt: hot.claimed.attempts,
-            latency: Duration::ZERO,
-        };
-        let claim = Claim { lanes: None, lease: self.lease };
-        match advance(instance, moved, (None, None), &why, (now, &claim)) {
-            // When it is stale the instance has moved on by itself, and asks the provider by itself.
-            Ok((op, _)) => drop(self.committer.commit(Op::Move(Box::new(op))).await),
-            Err(unreadable) => log_unreadable(&hot.claimed, &unreadable),
-        }
-    }
-
-    /// Whether a transition whose commit got no answer is there: the chain's head says so.
-    async fn landed(&self, before: &Instance, hash: Option<&str>) -> bool {
-        let Some(hash) = hash else { return false };
-        match self.store.history(before.id, before.seq, 1).await {
-            Ok(rows) => rows.first().is_some_and(|row| &*row.hash == hash),
-            Err(_) => false,
-        }
-    }
-
-    fn decide(
-        &self,
-        hot: &Hot,
-        brought: &Brought,
-        latency: Duration,
-    ) -> Result<Option<Settlement>, Unreadable> {
-        let now = self.clock.now();
-        let Hot { claimed, live, .. } = hot;
-        let name = &claimed.task.name;
-        let miss = match brought {
-            Brought::Lost => return Ok(lost(&claimed.task)),
-            Brought::Fired => return self.store_outcome(hot, live.fired(name, now)?, "timer", latency, now),
-            Brought::GaveUp(cause) => {
-                return self.store_outcome(hot, live.gave_up(name, *cause, now)?, "worker", latency, now);
-            }
-            Brought::Lapsed(rest) => {
-                let back = PutBack {
-                    task: claimed.task.clone(),
-                    due_at: now.plus(*rest),
-                    doubt: true,
-                    finding: "lost",
-                };
-                return Ok(Some(Settlement { op: Op::PutBack(back), next: None }));
-            }
-            Brought::Found(finding) => match no_news(finding) {
-                Some(miss) => miss,
-                // What a repetition is refused for says nothing about the attempt before it.
-                None if matches!(finding, Finding::Refused(_)) && doubtful(hot)? => {
-                    let outcome = live.gave_up(name, Cause::Unknown, now)?;
-                    return self.store_outcome(hot, outcome, "worker", latency, now);
-                }
-                None => match live.hear(name, finding, now)? {
-                    Heard::News(outcome) => return self.store_outcome(hot, outcome, "worker", latency, now),
-                    Heard::Busy => Miss::Busy,
-                    Heard::Unclear => Miss::Unknown,
-                },
-            },
-        };
-        let policy = live.policy(name)?;
-        match decide(&policy, attempt(claimed, &policy), miss, now) {
-            Decision::GiveUp(cause) => {
-                self.store_outcome(hot, live.gave_up(name, cause, now)?, "worker", latency, now)
-            }
-            Decision::Wait { delay, doubt } => {
-                let doubt = doubt && loses_certainty(&policy);
-                let back = PutBack {
-                    task: claimed.task.clone(),
-                    due_at: now.plus(delay),
-                    doubt,
-                    finding: word(miss),
-                };
-                Ok(Some(Settlement { op: Op::PutBack(back), next: None }))
-            }
-        }
-    }
-
-    fn store_outcome(
-        &self,
-        hot: &Hot,
-        outcome: Outcome,
-        actor: &str,
-        latency: Duration,
-        now: At,
-    ) -> Result<Option<Settlement>, Unreadable> {
-        let claimed = &hot.claimed;
-        let consume = Some(claimed.task.clone());
-        let why = Why { actor, step: claimed.task.name.as_str(), attempt: claimed.attempts, latency };
-        match outcome {
-            Outcome::Moved(moved) => self.moved(claimed, moved, consume, &why, now).map(Some),
-            Outcome::Ignored => Ok(Some(Settlement { op: Op::Discard(claimed.task.clone()), next: None })),
-            Outcome::Refused { why: sentence, occurrence } => {
-                let id = claimed.task.instance;
-                tracing::error!(workflow = %id, step = %claimed.task.name, sentence, "stopped for an operator");
-                let told = (sentence, occurrence);
-                let op = stop(&claimed.instance, &hot.live.view(), told, consume, &why, now);
-                Ok(Some(Settlement { op: Op::Move(Box::new(op)), next: None }))
-            }
-        }
-    }
-
-    fn moved(
-        &self,
-        claimed: &Claimed,
-        moved: Moved,
-        consume: Option<TaskRef>,
-        why: &Why<'_>,
-        now: At,
-    ) -> Result<Settlement, Unreadable> {
-        let claim = Claim { lanes: Some(&self.lanes), lease: self.lease };
-        let (op, next) = advance(&claimed.instance, moved, (consume, None), why, (now, &claim))?;
-        Ok(Settlement { op: Op::Move(Box::new(op)), next })
+    fn controls(&self) -> &Controls {
+        self.lanes.controls()
     }
 
     /// A task that this process cannot begin: nothing is lost, somebody has to look.
@@ -323,33 +170,13 @@ enum Brought {
     GaveUp(Cause),
     /// Another process' claim lapsed; its attempt may leave for so long.
     Lapsed(Duration),
+    /// It may not be sent now; nothing was.
+    Held(At),
+    /// So many claims lapsed that an operator has to look.
+    Poisoned,
+    /// The provider takes no more at the moment.
+    NoPass,
     Lost,
-}
-
-/// What is to be stored, and what is performed next when it is.
-struct Settlement {
-    op: Op,
-    next: Option<Hot>,
-}
-
-/// The kinds of finding that are the policy's business and not the machine's.
-fn no_news(finding: &Finding) -> Option<Miss> {
-    match finding {
-        Finding::NotSent(_) => Some(Miss::NotSent),
-        Finding::Unknown(_) => Some(Miss::Unknown),
-        Finding::Refused(no) => match no.class {
-            Class::RateLimited { retry_after } => Some(Miss::TooMany(retry_after)),
-            Class::Credential => Some(Miss::NotSent),
-            Class::Final | Class::Consent => None,
-        },
-        Finding::Done(_) => None,
-    }
-}
-
-/// Whether an earlier attempt of a step with an effect may have had it.
-fn doubtful(hot: &Hot) -> Result<bool, Unreadable> {
-    let policy = hot.live.policy(&hot.claimed.task.name)?;
-    Ok(matches!(policy.stake, Stake::Owes(_)) && attempt(&hot.claimed, &policy).doubt)
 }
 
 fn attempt(claimed: &Claimed, policy: &Policy) -> Attempt {
@@ -367,22 +194,6 @@ fn attempt(claimed: &Claimed, policy: &Policy) -> Attempt {
         number: claimed.attempts,
         doubt: claimed.doubt || (claimed.losses > 0 && loses_certainty(policy)),
         seed,
-    }
-}
-
-fn hash_of(op: &Op) -> Option<Arc<str>> {
-    match op {
-        Op::Move(moved) => Some(Arc::clone(&moved.history.hash)),
-        Op::Start(_) | Op::PutBack(_) | Op::Discard(_) => None,
-    }
-}
-
-fn word(miss: Miss) -> &'static str {
-    match miss {
-        Miss::Busy => "no_news",
-        Miss::NotSent => "not_sent",
-        Miss::TooMany(_) => "too_many_calls",
-        Miss::Unknown => "unknown",
     }
 }
 
@@ -406,14 +217,20 @@ fn log_trouble(trouble: &crate::store::Trouble) {
     tracing::error!(error = %chain(trouble), "the store does not answer");
 }
 
-fn log(hot: &Hot, brought: &Brought, next: Option<&Hot>, latency: Duration) {
-    let Claimed { task, attempts, instance, .. } = &hot.claimed;
-    let finding = match brought {
+fn word_of(brought: &Brought) -> &'static str {
+    match brought {
         Brought::Found(finding) => finding.word(),
         Brought::Fired => "fired",
         Brought::GaveUp(_) => "gave_up",
-        Brought::Lapsed(_) | Brought::Lost => "lost",
-    };
+        Brought::Lapsed(_) | Brought::Lost | Brought::NoPass => "lost",
+        Brought::Held(_) => "held",
+        Brought::Poisoned => "poisoned",
+    }
+}
+
+fn log(hot: &Hot, brought: &Brought, next: Option<&Hot>, latency: Duration) {
+    let Claimed { task, attempts, instance, .. } = &hot.claimed;
+    let finding = word_of(brought);
     let next: Option<&TaskName> = next.map(|next| &next.claimed.task.name);
     tracing::info!(
         workflow = %task.instance, kind = %instance.kind, step = %task.name, attempt = attempts, finding,

@@ -2,13 +2,14 @@
 //! [`Finding`].
 //!
 //! The one rule: what a provider did not provably say is [`Finding::Unknown`], and [`Finding::NotSent`] is said only
-//! when nothing can have left. [`open_banking`] is the payments and accounts port, [`http`] the seam below it,
-//! [`Gate`] the switch that holds payments back.
+//! when nothing can have left. [`open_banking`] is the payments and accounts port, [`http`] the seam below it. Whether
+//! a question may be asked at all is decided before it comes here, by [`crate::controls`].
 
-mod gate;
+mod consented;
 pub mod http;
 pub mod open_banking;
 mod outcome;
+mod register;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -19,12 +20,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 use workflows::engine::Finding;
-use workflows::ports::Call;
+use workflows::ports::{Call, ConsentsCall};
 
-pub use gate::{Gate, Mode, Switch};
+pub use consented::Consented;
+pub(crate) use http::is_own_fault;
 pub use outcome::{Outcome, Setback};
+pub use register::Register;
 pub use token::TokenSource;
 
+use crate::limits::Pass;
 use crate::ports::Ids;
 
 /// One who answers the questions of workflows.
@@ -34,9 +38,12 @@ pub trait Provider: Send + Sync {
     async fn perform(&self, call: &Call, context: &Context) -> Finding;
 }
 
-/// What one attempt knows beside its question.
-#[derive(Clone, Debug)]
+/// What one attempt knows and has beside its question.
+#[derive(Debug)]
 pub struct Context {
+    /// The place among the calls that are open at the provider; nothing is sent without one. It is free again when this
+    /// goes.
+    pub pass: Pass,
     /// Names this attempt at the provider, unless the question has a replay key.
     pub request_id: Uuid,
     /// How long the attempt may take in all, a token that has to be fetched first included.
@@ -49,21 +56,30 @@ pub struct Context {
 
 impl Context {
     /// An attempt of its own, caused by nobody's request.
-    pub fn new(ids: &dyn Ids, timeout: Duration) -> Self {
-        Context { request_id: Uuid::from_u128(ids.random()), timeout, traceparent: None, caused_by: None }
+    pub fn new(ids: &dyn Ids, timeout: Duration, pass: Pass) -> Self {
+        let request_id = Uuid::from_u128(ids.random());
+        Context { pass, request_id, timeout, traceparent: None, caused_by: None }
+    }
+}
+
+#[async_trait]
+impl<P: Provider + ?Sized> Provider for Arc<P> {
+    async fn perform(&self, call: &Call, context: &Context) -> Finding {
+        self.as_ref().perform(call, context).await
     }
 }
 
 /// The providers behind all ports.
 #[derive(Clone)]
 pub struct Providers {
-    payments: Arc<dyn Provider>,
+    banks: Arc<dyn Provider>,
+    register: Arc<dyn Provider>,
 }
 
 impl Providers {
-    /// With this one behind the payments port.
-    pub fn new(payments: Arc<dyn Provider>) -> Self {
-        Providers { payments }
+    /// With this one behind the ports that lead to banks, and this one behind those that stay in the house.
+    pub fn new(banks: Arc<dyn Provider>, register: Arc<dyn Provider>) -> Self {
+        Providers { banks, register }
     }
 }
 
@@ -71,7 +87,12 @@ impl Providers {
 impl Provider for Providers {
     async fn perform(&self, call: &Call, context: &Context) -> Finding {
         match call {
-            Call::Payments(_) => self.payments.perform(call, context).await,
+            Call::Payments(_) | Call::Consents(ConsentsCall::Ask { .. } | ConsentsCall::Read { .. }) => {
+                self.banks.perform(call, context).await
+            }
+            Call::Consents(ConsentsCall::Adopt { .. }) | Call::Prices(_) | Call::Nothing => {
+                self.register.perform(call, context).await
+            }
         }
     }
 }

@@ -41,8 +41,13 @@ impl From<HttpFault> for Setback {
 
 /// An outcome of the payments port as workflows hear it.
 pub(super) fn finding(outcome: Outcome<PaymentsReply>) -> Finding {
+    finding_of(outcome.map(Reply::Payments))
+}
+
+/// An outcome of any port as workflows hear it.
+pub(super) fn finding_of(outcome: Outcome<Reply>) -> Finding {
     match outcome {
-        Ok(reply) => Finding::Done(Reply::Payments(reply)),
+        Ok(reply) => Finding::Done(reply),
         Err(Setback::Refused(no)) => Finding::Refused(no),
         Err(Setback::NotSent(why)) => Finding::NotSent(why),
         Err(Setback::Unknown(why)) => Finding::Unknown(why),

@@ -20,11 +20,13 @@ use workflows::text::Private;
 use workflows::time::At;
 
 use super::Context;
+use crate::limits::Pass;
 use crate::ports::{Clock, Ids};
 
 /// One attempt with five seconds.
 pub(super) fn context() -> Context {
     Context {
+        pass: Pass::unlimited(),
         request_id: Uuid::from_u128(0x11),
         timeout: Duration::from_secs(5),
         traceparent: None,

@@ -18,8 +18,9 @@ use uuid::Uuid;
 use workflows::engine::{Class, Refusal};
 use workflows::time::At;
 
-use super::http::{HttpFault, HttpPort, HttpReply, HttpRequest};
+use super::http::{HttpFault, HttpPort, HttpReply, HttpRequest, is_own_fault};
 use super::outcome::{Outcome, Setback};
+use crate::limits::Pass;
 use crate::ports::{Clock, Ids};
 
 /// Where the authorisation of a call comes from.
@@ -78,30 +79,40 @@ impl Tokens {
     }
 
     /// An authorisation, fetched if there is none at hand.
-    pub(super) async fn bearer(&self, within: Duration) -> Outcome<Bearer> {
+    pub(super) async fn bearer(&self, pass: &Pass, within: Duration) -> Outcome<Bearer> {
         match &self.source {
             TokenSource::None => Ok(Bearer { header: None, fetch: 0 }),
             TokenSource::StaticKey(key) => {
                 Ok(Bearer { header: Some(header(key.expose_secret()).ok_or(UNUSABLE)?), fetch: 0 })
             }
             TokenSource::ClientCredentials { id, secret } => {
-                self.shared(Credentials { id, secret }, None, within).await
+                self.shared(Credentials { id, secret }, None, (pass, within)).await
             }
         }
     }
 
     /// Another authorisation than `spent`, which the provider refused; `None` where there can be no other.
-    pub(super) async fn another(&self, spent: &Bearer, within: Duration) -> Outcome<Option<Bearer>> {
+    pub(super) async fn another(
+        &self,
+        spent: &Bearer,
+        pass: &Pass,
+        within: Duration,
+    ) -> Outcome<Option<Bearer>> {
         match &self.source {
             TokenSource::None | TokenSource::StaticKey(_) => Ok(None),
             TokenSource::ClientCredentials { id, secret } => {
-                self.shared(Credentials { id, secret }, Some(spent.fetch), within).await.map(Some)
+                self.shared(Credentials { id, secret }, Some(spent.fetch), (pass, within)).await.map(Some)
             }
         }
     }
 
     /// The token at hand, or the result of the one fetch that all who came in the meantime wait for.
-    async fn shared(&self, who: Credentials<'_>, spent: Option<u64>, within: Duration) -> Outcome<Bearer> {
+    async fn shared(
+        &self,
+        who: Credentials<'_>,
+        spent: Option<u64>,
+        (pass, within): (&Pass, Duration),
+    ) -> Outcome<Bearer> {
         let seen = self.fetches.load(Ordering::Acquire);
         let waited = tokio::time::timeout(within, async {
             let mut held = self.held.lock().await;
@@ -111,14 +122,14 @@ impl Tokens {
             if self.fetches.load(Ordering::Acquire) != seen {
                 held.last.clone()?;
             }
-            let fetched = self.fetch(who, within).await;
+            let fetched = self.fetch(who, pass, within).await;
             let fetch = self.fetches.fetch_add(1, Ordering::AcqRel) + 1;
             held.keep(fetched, fetch)
         });
         waited.await.unwrap_or(Err(Setback::NotSent("no token in time")))
     }
 
-    async fn fetch(&self, who: Credentials<'_>, within: Duration) -> Outcome<Fetched> {
+    async fn fetch(&self, who: Credentials<'_>, pass: &Pass, within: Duration) -> Outcome<Fetched> {
         let request_id = Uuid::from_u128(self.ids.random()).to_string();
         let fields = [
             ("grant_type", "client_credentials"),
@@ -130,11 +141,12 @@ impl Tokens {
             .form(&fields)
             .several();
         let asked = self.clock.now();
-        let outcome = match self.http.send(request, within).await {
+        let outcome = match self.http.send(request, pass, within).await {
             Ok(reply) => {
                 debug!(operation = "token", status = reply.status.as_u16(), "provider call");
                 fetched(&reply, asked)
             }
+            Err(HttpFault::NotSent(why)) if is_own_fault(why) => Err(Setback::NotSent(why)),
             // Whether the request for a token left or not: the payment did not.
             Err(HttpFault::NotSent(_) | HttpFault::Unknown(_)) => Err(Setback::NotSent("no token")),
         };

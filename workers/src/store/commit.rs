@@ -163,6 +163,7 @@ async fn start_instances<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> 
             Text("hash"),
             Int("updated_at"),
             Int("completed_at"),
+            Text("reference"),
             Text("kind"),
             Text("owner"),
             Text("start_scope"),
@@ -172,9 +173,9 @@ async fn start_instances<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> 
         ],
         sql: "/* start */ with {d} \
               insert into instances (id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-              updated_at, completed_at, kind, owner, start_scope, start_key, start_hash, created_at) \
+              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at) \
               select id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-              updated_at, completed_at, kind, owner, start_scope, start_key, start_hash, created_at from d \
+              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at from d \
               where id is not null order by start_scope, start_key \
               on conflict do nothing returning id",
     };
@@ -211,11 +212,12 @@ async fn move_instances<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Resul
             Text("hash"),
             Int("updated_at"),
             Int("completed_at"),
+            Text("reference"),
         ],
         sql: "/* move */ with {d} \
               update instances set version = d.version, order_doc = d.order_doc, state_doc = d.state_doc, \
               status = d.status, phase = d.phase, attention = d.attention, seq = d.seq, hash = d.hash, \
-              updated_at = d.updated_at, completed_at = d.completed_at \
+              updated_at = d.updated_at, completed_at = d.completed_at, reference = d.reference \
               from d where instances.id = d.id and instances.seq = d.seq - 1 returning instances.id",
     };
     let cells: Vec<Value> = ops.moves().flat_map(|m| instance_cells(&m.instance)).collect();

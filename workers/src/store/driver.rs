@@ -13,6 +13,12 @@ pub trait Driver: Send + Sync + 'static {
     /// A transaction that may write.
     type Transaction: Transaction;
 
+    /// What others see for as long as this process lives, and no longer.
+    type Life: Send;
+
+    /// Tells the nodes whose processes are dead; nothing where there is one process.
+    const DEAD_NODES: Option<&'static str>;
+
     /// Begins one.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, sqlx::Error>> + Send;
 
@@ -22,6 +28,12 @@ pub trait Driver: Send + Sync + 'static {
 
     /// The database's time; `None` when it has none of its own.
     fn time(&self) -> impl Future<Output = Result<Option<At>, sqlx::Error>> + Send;
+
+    /// Shows that the node of this number lives. Waits for whoever is burying it.
+    fn live(&self, number: i64) -> impl Future<Output = Result<Self::Life, sqlx::Error>> + Send;
+
+    /// Returns when others can no longer see that it lives.
+    fn outlive(&self, life: Self::Life) -> impl Future<Output = ()> + Send;
 
     /// See [`super::Upkeep::checkpoint`].
     fn checkpoint(&self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

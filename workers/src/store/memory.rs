@@ -9,13 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use workflows::engine::{Lane, Message, TaskName};
 use workflows::ids::WorkflowId;
+use workflows::planted;
 use workflows::time::At;
 
 use super::commit::concerns;
+use super::memory_desk::Desk;
 use super::{
-    Claimed, Drop, Filter, HistoryRow, InboxKey, Instance, LaneDue, Move, NewTask, NodeId, Op, PutBack,
-    Start, Store, TaskRef, TaskRow, Trouble, Written,
+    Audit, Backlog, Census, Claimed, Drop, Fault, Faulty, Filter, HistoryRow, InboxKey, Instance, LaneDue,
+    Look, Move, NewTask, NodeId, Op, Overview, Page, PutBack, Standing, Start, Store, TaskRef, TaskRow,
+    Trouble, Written,
 };
+use crate::controls::{Change, Changed, ControlRow, ControlStore, Kind};
 use crate::ports::Clock;
 
 /// A store that forgets.
@@ -30,7 +34,7 @@ impl MemoryStore {
         MemoryStore { clock, tables: Mutex::default() }
     }
 
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,13 +62,16 @@ impl Store for MemoryStore {
         Ok(batch.iter().map(write).collect())
     }
 
-    async fn lanes(&self) -> Result<Vec<LaneDue>, Trouble> {
+    async fn overview(&self, look: Look) -> Result<Overview, Trouble> {
+        let tables = self.tables();
         let mut earliest: BTreeMap<Lane, At> = BTreeMap::new();
-        for task in self.tables().tasks.values() {
+        for task in tables.tasks.values() {
             let due_at = earliest.entry(task.row.lane.clone()).or_insert(task.row.due_at);
             *due_at = task.row.due_at.min(*due_at);
         }
-        Ok(earliest.into_iter().map(|(lane, due_at)| LaneDue { lane, due_at }).collect())
+        let lanes = earliest.into_iter().map(|(lane, due_at)| LaneDue { lane, due_at }).collect();
+        let somebody_died = look == Look::AtNodesToo && tables.neighbours.somebody_died();
+        Ok(Overview { controls: tables.controls_revision, lanes, somebody_died })
     }
 
     async fn claim(
@@ -107,14 +114,7 @@ impl Store for MemoryStore {
     }
 
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
-        let mut taken = 0;
-        for task in self.tables().tasks.values_mut() {
-            if task.row.lease.as_ref().is_some_and(|holder| holder != node) {
-                task.row.due_at = task.row.due_at.min(now);
-                taken += 1;
-            }
-        }
-        Ok(taken)
+        Ok(self.tables().take_over(|holder| holder != node, now))
     }
 
     async fn load(&self, id: WorkflowId) -> Result<Option<Instance>, Trouble> {
@@ -124,6 +124,12 @@ impl Store for MemoryStore {
     async fn started(&self, scope: &str, key: &str) -> Result<Option<Instance>, Trouble> {
         let under = |instance: &&Instance| *instance.start.scope == *scope && *instance.start.key == *key;
         Ok(self.tables().instances.values().find(under).cloned())
+    }
+
+    async fn by_reference(&self, reference: &str) -> Result<Vec<Instance>, Trouble> {
+        let tables = self.tables();
+        let called = |instance: &&Instance| instance.reference.as_deref() == Some(reference);
+        Ok(tables.instances.values().filter(called).cloned().collect())
     }
 
     async fn history(&self, id: WorkflowId, after: i64, limit: usize) -> Result<Vec<HistoryRow>, Trouble> {
@@ -148,18 +154,140 @@ impl Store for MemoryStore {
         Ok(newest_first.filter(|instance| matches(filter, instance)).take(filter.limit).cloned().collect())
     }
 
+    async fn backlog(&self) -> Result<Vec<Backlog>, Trouble> {
+        let mut lanes: BTreeMap<Lane, Backlog> = BTreeMap::new();
+        for task in self.tables().tasks.values().filter(|task| task.row.lease.is_none()) {
+            let TaskRow { lane, due_at, .. } = &task.row;
+            let none = Backlog { lane: lane.clone(), waiting: 0, oldest_at: None };
+            let backlog = lanes.entry(lane.clone()).or_insert(none);
+            backlog.waiting += 1;
+            backlog.oldest_at = Some(backlog.oldest_at.map_or(*due_at, |oldest| oldest.min(*due_at)));
+        }
+        Ok(lanes.into_values().collect())
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
+        let all = Filter { before: None, ..filter.clone() };
+        let tables = self.tables();
+        let meant = tables.instances.values().filter(|instance| matches(&all, instance));
+        Ok(meant.count().try_into().unwrap_or(u64::MAX))
+    }
+
+    async fn heard(&self, key: &InboxKey) -> Result<Option<WorkflowId>, Trouble> {
+        let key = (Arc::clone(&key.source), Arc::clone(&key.event));
+        Ok(self.tables().inbox.get(&key).copied())
+    }
+
     async fn ping(&self) -> Result<(), Trouble> {
         Ok(())
     }
 }
 
+#[async_trait]
+impl ControlStore for MemoryStore {
+    async fn controls_revision(&self) -> Result<i64, Trouble> {
+        Ok(self.tables().controls_revision)
+    }
+
+    async fn controls(&self) -> Result<(i64, Vec<ControlRow>), Trouble> {
+        let tables = self.tables();
+        Ok((tables.controls_revision, tables.controls.values().cloned().collect()))
+    }
+
+    async fn change_control(&self, change: &Change, now: At) -> Result<Changed, Trouble> {
+        let mut tables = self.tables();
+        let Change { kind, subject, version, document } = change;
+        let key = (*kind, Arc::clone(subject));
+        let stored = tables.controls.get(&key).map_or(0, |row| row.version);
+        if stored != *version || (document.is_none() && stored == 0) {
+            return Ok(Changed::Stale);
+        }
+        tables.controls_revision += 1;
+        let revision = tables.controls_revision;
+        match document {
+            Some(document) => {
+                let (subject, document) = (Arc::clone(subject), Arc::clone(document));
+                let row = ControlRow { kind: *kind, subject, document, version: revision, updated_at: now };
+                tables.controls.insert(key, row);
+            }
+            None => drop(tables.controls.remove(&key)),
+        }
+        Ok(Changed::Written(revision))
+    }
+}
+
+#[async_trait]
+impl Audit for MemoryStore {
+    async fn census(&self, after: Option<WorkflowId>, limit: usize) -> Result<Page<Census>, Trouble> {
+        let Page { found, next } = self.live(after, limit).await?;
+        let mut census = Census::default();
+        for Standing { id, instance, tasks } in found {
+            let status = instance.map(|instance| instance.status.as_str().into());
+            *census.statuses.entry(status.unwrap_or_default()).or_default() += 1;
+            census.idle.extend(tasks.is_empty().then_some(id));
+        }
+        Ok(Page { found: census, next })
+    }
+
+    async fn live(&self, after: Option<WorkflowId>, limit: usize) -> Result<Page<Vec<Standing>>, Trouble> {
+        let tables = self.tables();
+        let names = |id| tables.tasks.keys().filter(move |(of, _)| *of == id).map(|(_, name)| name.clone());
+        let live = tables.instances.values().filter(|one| one.completed_at.is_none() && Some(one.id) > after);
+        let found: Vec<_> = live
+            .take(limit)
+            .map(|one| Standing { id: one.id, instance: Some(one.clone()), tasks: names(one.id).collect() })
+            .collect();
+        let next = found.last().map(|standing| standing.id).filter(|_| found.len() >= limit);
+        Ok(Page { found, next })
+    }
+
+    async fn faulty(
+        &self,
+        after: Option<&(WorkflowId, TaskName)>,
+        lapsed: At,
+        limit: usize,
+    ) -> Result<Page<Vec<Faulty>, (WorkflowId, TaskName)>, Trouble> {
+        let tables = self.tables();
+        let page: Vec<_> = tables.tasks.iter().filter(|(key, _)| Some(*key) > after).take(limit).collect();
+        let fault = |task: &Task| match tables.instances.get(&task.row.task.instance) {
+            None => Some(Fault::Orphaned),
+            Some(instance) if instance.completed_at.is_some() => Some(Fault::Ended),
+            Some(_) => (task.row.lease.is_some() && task.row.due_at < lapsed).then_some(Fault::Lapsed),
+        };
+        let faulty = |task: &Task| {
+            Some(Faulty { fault: fault(task)?, task: task.row.task.clone(), lane: task.row.lane.clone() })
+        };
+        let found = page.iter().filter_map(|(_, task)| faulty(task)).collect();
+        let next = page.last().map(|(key, _)| (*key).clone()).filter(|_| page.len() >= limit);
+        Ok(Page { found, next })
+    }
+
+    async fn sweep(&self, leftovers: &[TaskRef]) -> Result<u64, Trouble> {
+        let mut tables = self.tables();
+        let mut swept = 0;
+        for task in leftovers {
+            let ended = tables.instances.get(&task.instance).is_some_and(|one| one.completed_at.is_some());
+            let same = tables.tasks.get(&key(task)).is_some_and(|stored| stored.row.task.born == task.born);
+            if ended && same {
+                tables.tasks.remove(&key(task));
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
 #[derive(Default)]
-struct Tables {
-    instances: BTreeMap<WorkflowId, Instance>,
+pub(super) struct Tables {
+    pub(super) instances: BTreeMap<WorkflowId, Instance>,
     history: BTreeMap<WorkflowId, Vec<HistoryRow>>,
     tasks: BTreeMap<TaskKey, Task>,
-    inbox: BTreeSet<(Arc<str>, Arc<str>)>,
+    inbox: BTreeMap<(Arc<str>, Arc<str>), WorkflowId>,
     outbox: BTreeMap<WorkflowId, Vec<Message>>,
+    pub(super) desk: Desk,
+    controls: BTreeMap<(Kind, Arc<str>), ControlRow>,
+    controls_revision: i64,
+    pub(super) neighbours: super::memory_neighbours::Tables,
 }
 
 type TaskKey = (WorkflowId, TaskName);
@@ -170,12 +298,25 @@ struct Task {
 }
 
 impl Tables {
+    /// Makes the claims of those nodes due at once.
+    pub(super) fn take_over(&mut self, dead: impl Fn(&NodeId) -> bool, now: At) -> u64 {
+        let mut taken = 0;
+        for task in self.tasks.values_mut() {
+            if task.row.lease.as_ref().is_some_and(&dead) {
+                task.row.due_at = task.row.due_at.min(now);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
     fn start(&mut self, start: &Start, node: &NodeId) -> Written {
         let Start { instance, history, put, tell } = start;
         let same_start = |other: &Instance| {
             other.start.scope == instance.start.scope && other.start.key == instance.start.key
         };
-        if self.instances.contains_key(&instance.id) || self.instances.values().any(same_start) {
+        let taken = self.instances.values().any(same_start) && !planted::is("two starts under one key");
+        if self.instances.contains_key(&instance.id) || taken {
             return Written::Taken;
         }
         self.instances.insert(instance.id, instance.clone());
@@ -185,13 +326,16 @@ impl Tables {
 
     fn advance(&mut self, m: &Move, node: &NodeId) -> Written {
         let id = m.instance.id;
-        let revision_holds = self.instances.get(&id).is_some_and(|old| old.seq == m.instance.seq - 1);
+        let revision_holds = self
+            .instances
+            .get(&id)
+            .is_some_and(|old| old.seq == m.instance.seq - 1 || planted::is("no guard on the revision"));
         let claim_holds = m.consume.as_ref().is_none_or(|claim| self.held(claim).is_some());
         if !revision_holds || !claim_holds {
             return Written::Stale;
         }
         if let Some(InboxKey { source, event }) = &m.heard
-            && !self.inbox.insert((Arc::clone(source), Arc::clone(event)))
+            && self.inbox.insert((Arc::clone(source), Arc::clone(event)), id).is_some()
         {
             return Written::Duplicate;
         }
@@ -286,7 +430,10 @@ impl Tables {
 
     /// The task that a claim names, while that claim is held.
     fn held(&mut self, claim: &TaskRef) -> Option<&mut Task> {
-        self.tasks.get_mut(&key(claim)).filter(|task| task.row.task == *claim && task.row.lease.is_some())
+        self.tasks.get_mut(&key(claim)).filter(|task| {
+            let same = task.row.task == *claim || planted::is("no guard on the claim");
+            same && task.row.lease.is_some()
+        })
     }
 }
 
@@ -295,10 +442,13 @@ fn key(task: &TaskRef) -> TaskKey {
 }
 
 fn matches(filter: &Filter, instance: &Instance) -> bool {
-    let Filter { owner, kinds, statuses, from, to, before, limit: _ } = filter;
+    let Filter { owner, kinds, statuses, phases, attention, ids, from, to, before, limit: _ } = filter;
     owner.as_ref().is_none_or(|owner| *owner == instance.owner)
         && (kinds.is_empty() || kinds.contains(&instance.kind))
         && (statuses.is_empty() || statuses.contains(&instance.status))
+        && (phases.is_empty() || phases.contains(&instance.phase))
+        && (!attention || instance.attention.is_some())
+        && (ids.is_empty() || ids.contains(&instance.id))
         && from.is_none_or(|from| instance.created_at >= from)
         && to.is_none_or(|to| instance.created_at < to)
         && before.is_none_or(|before| instance.id < before)

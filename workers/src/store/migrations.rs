@@ -20,7 +20,16 @@ macro_rules! twins {
     };
 }
 
-const ALL: &[Twins] = twins![1 "0001_engine", 2 "0002_registry"];
+const ALL: &[Twins] = twins![
+    1 "0001_engine",
+    2 "0002_registry",
+    3 "0003_controls",
+    4 "0004_limits",
+    5 "0005_references",
+    6 "0006_balances",
+    7 "0007_approvals",
+    8 "0008_live",
+];
 
 /// Applies what is missing, or refuses when something is. Migrations that this process does not know are a newer
 /// process' business and suit this one as well (expand, then contract).

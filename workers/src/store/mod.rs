@@ -15,13 +15,22 @@ use workflows::engine::{Lane, Message, Status, TaskName};
 use workflows::ids::WorkflowId;
 use workflows::time::At;
 
+use crate::controls::ControlStore;
 use crate::ports::Clock;
 
+mod approvals;
+mod audit;
+mod balances;
 mod commit;
+mod controls;
 mod driver;
 mod history;
 mod memory;
+mod memory_desk;
+mod memory_neighbours;
 mod migrations;
+mod neighbours;
+mod notices;
 mod open;
 #[cfg(test)]
 mod plans;
@@ -34,14 +43,16 @@ mod statement;
 mod upkeep;
 mod value;
 
+pub use audit::{Audit, Census, Fault, Faulty, Page, Standing};
 pub use history::{HistoryRow, Verdict, verify_chain};
 pub use memory::MemoryStore;
-pub use open::{Database, Migrations, OpenError, Options, Purpose, open};
+pub use neighbours::{Granted, Neighbours};
+pub use open::{Database, Migrations, OpenError, Options, Purpose, open, open_by_clock};
 pub use upkeep::Upkeep;
 
 /// Durable state of every instance. Each method is one transaction.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: ControlStore {
     /// The database's time as this process knows it. Every `now` below comes from here.
     fn clock(&self) -> Arc<dyn Clock>;
 
@@ -53,8 +64,9 @@ pub trait Store: Send + Sync {
     /// before it acts.
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble>;
 
-    /// Every lane that holds a task, with the time its earliest one is due. One query, whatever the backlog.
-    async fn lanes(&self) -> Result<Vec<LaneDue>, Trouble>;
+    /// Every lane that holds a task, with the time its earliest one is due, and the revision of the controls; and, when
+    /// asked to `look`, whether another node seems to be dead. One query, whatever the backlog.
+    async fn overview(&self, look: Look) -> Result<Overview, Trouble>;
 
     /// Claims up to `room` due tasks of each lane, earliest first, for `lease`. Concurrent claimers never share one. A
     /// task of an instance that this version cannot read is claimed and not answered: it comes back when that lapses.
@@ -82,6 +94,9 @@ pub trait Store: Send + Sync {
     /// The instance that was started under a key.
     async fn started(&self, scope: &str, key: &str) -> Result<Option<Instance>, Trouble>;
 
+    /// The instances that the outside world calls by this name. More than one only when two providers give the same.
+    async fn by_reference(&self, reference: &str) -> Result<Vec<Instance>, Trouble>;
+
     /// History rows of an instance with `seq > after`, oldest first.
     async fn history(&self, id: WorkflowId, after: i64, limit: usize) -> Result<Vec<HistoryRow>, Trouble>;
 
@@ -93,6 +108,15 @@ pub trait Store: Send + Sync {
 
     /// Instances of an owner, newest first. Those that this version cannot read are left out.
     async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble>;
+
+    /// What waits in each lane that holds tasks: exact, at the cost of the backlog. For operators, not for workers.
+    async fn backlog(&self) -> Result<Vec<Backlog>, Trouble>;
+
+    /// How many instances a filter means, whatever its cursor and limit. One query, exact.
+    async fn count(&self, filter: &Filter) -> Result<u64, Trouble>;
+
+    /// The instance that heard an outside event, if one did.
+    async fn heard(&self, key: &InboxKey) -> Result<Option<WorkflowId>, Trouble>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), Trouble>;
@@ -141,6 +165,8 @@ pub struct Instance {
     pub updated_at: At,
     /// When it ended.
     pub completed_at: Option<At>,
+    /// What the outside world calls it by: the provider's id of a payment.
+    pub reference: Option<Arc<str>>,
 }
 
 /// What makes a start happen once: the caller and route, the caller's key, and a fingerprint of the request. `Debug`
@@ -171,6 +197,7 @@ impl fmt::Debug for Instance {
             .field("created_at", &self.created_at)
             .field("updated_at", &self.updated_at)
             .field("completed_at", &self.completed_at)
+            .field("reference", &self.reference)
             .finish_non_exhaustive()
     }
 }
@@ -298,6 +325,37 @@ pub enum Written {
     Taken,
 }
 
+/// Whether to look at more than the lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// At the lanes alone.
+    AtLanes,
+    /// At the other nodes as well, which costs the database a little more.
+    AtNodesToo,
+}
+
+/// What there is to do, and whether anything changed about what may be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// The revision of the controls; see [`crate::controls::ControlStore`].
+    pub controls: i64,
+    /// Every lane that holds work, in the order of their names.
+    pub lanes: Vec<LaneDue>,
+    /// Whether a node seems to be dead that nobody has buried: see [`Neighbours::bury`].
+    pub somebody_died: bool,
+}
+
+/// What waits in a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Which.
+    pub lane: Lane,
+    /// How many tasks nobody holds.
+    pub waiting: u64,
+    /// When the first of them was due; in a queue, since when it waits.
+    pub oldest_at: Option<At>,
+}
+
 /// A lane that holds work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneDue {
@@ -356,6 +414,12 @@ pub struct Filter {
     pub kinds: Vec<Arc<str>>,
     /// Of one of these statuses; empty = any.
     pub statuses: Vec<Status>,
+    /// In one of these phases; empty = any.
+    pub phases: Vec<Arc<str>>,
+    /// Those that an operator should look at only.
+    pub attention: bool,
+    /// These only; empty = any.
+    pub ids: Vec<WorkflowId>,
     /// Created at or after.
     pub from: Option<At>,
     /// Created before.
@@ -412,6 +476,7 @@ mod tests {
             created_at: At::EPOCH,
             updated_at: At::EPOCH,
             completed_at: None,
+            reference: None,
         };
         let history = HistoryRow {
             instance: instance.id,

@@ -9,7 +9,13 @@ use backon::{ExponentialBuilder, Retryable};
 use super::postgres::PostgresDriver;
 use super::sql::SqlStore;
 use super::sqlite::SqliteDriver;
-use super::{NodeId, Store, Trouble, Upkeep};
+use super::{Audit, Neighbours, NodeId, Store, Trouble, Upkeep};
+use crate::actions::Actions;
+use crate::approvals::Approvals;
+use crate::balances::BalanceStore;
+use crate::controls::ControlStore;
+use crate::notices::Notices;
+use crate::ports::Clock;
 use crate::registry::Registry;
 
 /// One open database: what is kept in it, and its upkeep.
@@ -19,8 +25,22 @@ pub struct Database {
     pub store: Arc<dyn Store>,
     /// The product's tables.
     pub registry: Arc<dyn Registry>,
+    /// Balances and the right to read them.
+    pub balances: Arc<dyn BalanceStore>,
+    /// The other processes on it, and what each of them may ask.
+    pub neighbours: Arc<dyn Neighbours>,
+    /// What takes two people.
+    pub approvals: Arc<dyn Approvals>,
+    /// What people did.
+    pub actions: Arc<dyn Actions>,
+    /// What providers pushed.
+    pub notices: Arc<dyn Notices>,
     /// Clock, log and figures.
     pub upkeep: Arc<dyn Upkeep>,
+    /// What may be sent.
+    pub controls: Arc<dyn ControlStore>,
+    /// Reading everything, page by page.
+    pub audit: Arc<dyn Audit>,
 }
 
 /// How to open.
@@ -114,11 +134,11 @@ impl OpenError {
     }
 }
 
-/// How long a database server may take to come up: five more attempts within some three seconds.
+/// How long a database server may take to come up: some three seconds, and a process begins soon after.
 const A_MOMENT: ExponentialBuilder = ExponentialBuilder::new()
-    .with_min_delay(Duration::from_millis(100))
-    .with_max_delay(Duration::from_secs(2))
-    .with_max_times(5);
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_millis(250))
+    .with_max_times(14);
 
 /// Opens `sqlite://path`, `sqlite:path`, or `postgres://user@host/name` (a socket's directory as `?host=/directory`).
 ///
@@ -130,13 +150,8 @@ pub async fn open(url: &str, options: &Options) -> Result<Database, OpenError> {
         "sqlite" => {
             let path = Path::new(rest.strip_prefix("//").unwrap_or(rest));
             let driver = SqliteDriver::open(path, options).await?;
-            let database = database(SqlStore::new(driver).await.map_err(OpenError::Ask)?);
-            if options.purpose == Purpose::Engine {
-                // The lock on the file says that every engine that claimed something before is dead.
-                let (store, nobody) = (&database.store, NodeId("".into()));
-                store.take_over(&nobody, store.clock().now()).await.map_err(OpenError::Ask)?;
-            }
-            Ok(database)
+            let store = SqlStore::new(driver).await.map_err(OpenError::Ask)?;
+            taken_over(store, options).await
         }
         "postgres" | "postgresql" => {
             // A database that starts together with this process is there in a moment.
@@ -148,7 +163,56 @@ pub async fn open(url: &str, options: &Options) -> Result<Database, OpenError> {
     }
 }
 
-fn database<S: Store + Registry + Upkeep + 'static>(store: S) -> Database {
+/// Opens a SQLite file that goes by `clock` instead of the machine's: by a time that is not this machine's, such as a
+/// simulation's.
+///
+/// # Errors
+/// Those of [`open`].
+pub async fn open_by_clock(
+    path: &Path,
+    options: &Options,
+    clock: Arc<dyn Clock>,
+) -> Result<Database, OpenError> {
+    let driver = SqliteDriver::open(path, options).await?;
+    taken_over(SqlStore::by_clock(driver, clock), options).await
+}
+
+/// A SQLite file with its new engine. The lock on the file says that every engine that claimed something before is
+/// dead.
+async fn taken_over(store: SqlStore<SqliteDriver>, options: &Options) -> Result<Database, OpenError> {
+    if options.purpose == Purpose::Engine {
+        store.bury_everybody().await.map_err(OpenError::Ask)?;
+        let nobody = NodeId("".into());
+        store.take_over(&nobody, store.clock().now()).await.map_err(OpenError::Ask)?;
+    }
+    Ok(database(store))
+}
+
+fn database<S>(store: S) -> Database
+where
+    S: Store
+        + Registry
+        + BalanceStore
+        + Neighbours
+        + Approvals
+        + Actions
+        + Notices
+        + Audit
+        + Upkeep
+        + ControlStore
+        + 'static,
+{
     let store = Arc::new(store);
-    Database { store: Arc::<S>::clone(&store), registry: Arc::<S>::clone(&store), upkeep: store }
+    Database {
+        store: Arc::<S>::clone(&store),
+        registry: Arc::<S>::clone(&store),
+        balances: Arc::<S>::clone(&store),
+        neighbours: Arc::<S>::clone(&store),
+        approvals: Arc::<S>::clone(&store),
+        actions: Arc::<S>::clone(&store),
+        notices: Arc::<S>::clone(&store),
+        audit: Arc::<S>::clone(&store),
+        upkeep: Arc::<S>::clone(&store),
+        controls: store,
+    }
 }

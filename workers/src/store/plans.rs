@@ -130,6 +130,7 @@ fn start() -> Start {
         created_at: NOW,
         updated_at: NOW,
         completed_at: None,
+        reference: None,
     };
     let history = history(&instance);
     let put = vec![

@@ -1,8 +1,9 @@
 //! PostgreSQL: many processes on one database, row locks, one array for each column of a batch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Column as _, Connection, Postgres, Row as _, TypeInfo, ValueRef};
 use workflows::time::At;
 
@@ -16,20 +17,40 @@ use super::value::{Row, Value};
 pub(super) struct PostgresDriver {
     writers: PgPool,
     readers: PgPool,
+    /// How the connection that shows that this process lives is made.
+    life: PgConnectOptions,
     texts: Arc<Texts>,
     trips: Arc<RoundTrips>,
 }
 
 const STATEMENTS: usize = 256;
 
+/// Whether nobody holds the advisory lock of a node `n`. `pg_locks` shows the two halves of a lock's number apart.
+macro_rules! is_dead {
+    () => {
+        "not exists ( \
+         select 1 from pg_locks p where p.locktype = 'advisory' and p.objsubid = 1 and p.granted \
+         and p.database = (select oid from pg_database where datname = current_database()) \
+         and ((p.classid::bigint << 32) | p.objid::bigint) = n.number)"
+    };
+}
+pub(super) use is_dead;
+
 /// Nobody here waits longer than this: a statement, a lock, a transaction that its process left open.
-const LIMITS: [(&str, &str); 4] = [
+const LIMITS: [(&str, &str); 5] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "5s"),
     // Every guard is looked at again after a wait, on the row as it is by then.
     ("default_transaction_isolation", "read committed"),
+    // Every statement touches a few rows by their keys. Where tables are small or have no statistics yet, the planner
+    // takes some for expensive enough to compile them first, which costs half a second of a core each time.
+    ("jit", "off"),
 ];
+
+/// How long anybody waits for a connection before they are told. While a server restarts, sqlx looks for it in growing
+/// pauses of up to a fifth of this: with its default of 30 s, six seconds pass unused after the server is back.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Writers find each row by its key. Without statistics, right after a table was made or has grown, the planner may
 /// think a scan of the whole table cheaper, and keep thinking so in a cached plan.
@@ -53,11 +74,12 @@ impl PostgresDriver {
 
         let limited = connect.options(LIMITS);
         let writers = pool(options.writers).connect_with(limited.clone().options(BY_KEY));
-        let readers =
-            pool(options.readers).connect_with(limited.options([("default_transaction_read_only", "on")]));
+        let readers = pool(options.readers)
+            .connect_with(limited.clone().options([("default_transaction_read_only", "on")]));
         Ok(PostgresDriver {
             writers: writers.await.map_err(OpenError::connect)?,
             readers: readers.await.map_err(OpenError::connect)?,
+            life: limited,
             texts: Arc::new(Texts::new(Dialect::Postgres)),
             trips: Arc::default(),
         })
@@ -66,6 +88,12 @@ impl PostgresDriver {
 
 impl Driver for PostgresDriver {
     type Transaction = PostgresTransaction;
+    /// A connection of its own that holds the advisory lock of the node's number. The server frees the lock in the
+    /// moment in which the process' end closes the connection; while the process merely stands still, it is held.
+    type Life = PgListener;
+
+    const DEAD_NODES: Option<&'static str> =
+        Some(concat!("/* dead nodes */ select n.node from nodes n where n.node <> $1 and ", is_dead!()));
 
     async fn begin(&self) -> Result<PostgresTransaction, sqlx::Error> {
         // A connection that died while idle shows here, where nothing has been asked yet; after each has failed once,
@@ -99,6 +127,21 @@ impl Driver for PostgresDriver {
         let sql = "/* time */ select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
         let micros = self.read(sql, &[]).await?.into_iter().next().and_then(|mut row| row.int().ok());
         Ok(micros.map(At::from_micros))
+    }
+
+    async fn live(&self, number: i64) -> Result<PgListener, sqlx::Error> {
+        let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let mut life = PgListener::connect_with(&pool.connect_with(self.life.clone()).await?).await?;
+        // A connection that was made anew would hold nothing.
+        life.eager_reconnect(false);
+        self.trips.count();
+        sqlx::query("/* live */ select pg_advisory_lock($1)").bind(number).execute(&mut life).await?;
+        Ok(life)
+    }
+
+    async fn outlive(&self, mut life: PgListener) {
+        // Nobody notifies anything: waiting for it is how the end of the connection is noticed at once.
+        while let Ok(Some(_)) = life.try_recv().await {}
     }
 
     async fn checkpoint(&self) -> Result<(), sqlx::Error> {
@@ -171,7 +214,11 @@ async fn verify_durability(connection: &mut PgConnection) -> Result<(), OpenErro
 }
 
 fn pool(connections: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(connections).min_connections(1).test_before_acquire(false)
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .test_before_acquire(false)
+        .acquire_timeout(PATIENCE)
 }
 
 /// Whether the connection is gone rather than the statement refused: an error of the socket, or one of the server's

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use workflows::accounts::Bic;
-use workflows::ids::{MerchantId, RecipientId, UserId};
+use workflows::ids::{BankAccountId, MerchantId, RecipientId, UserId};
 use workflows::money::Currency;
 use workflows::ports::payments::BankId;
 use workflows::time::At;
@@ -93,7 +93,12 @@ impl<D: Driver> Registry for SqlStore<D> {
                   iban = excluded.iban, provider_account = excluded.provider_account, \
                   currency = excluded.currency, provider_consent = excluded.provider_consent, \
                   consent_expires_at = excluded.consent_expires_at, is_primary = excluded.is_primary, \
-                  updated_at = excluded.updated_at \
+                  updated_at = excluded.updated_at, \
+                  balance_synced_at = case when bank_accounts.bank = excluded.bank \
+                  and bank_accounts.iban = excluded.iban \
+                  and bank_accounts.provider_account = excluded.provider_account \
+                  and bank_accounts.currency = excluded.currency \
+                  then bank_accounts.balance_synced_at end \
                   where bank_accounts.owner = excluded.owner returning id",
         };
         let owner: Value = account.owner.as_str().into();
@@ -140,6 +145,91 @@ impl<D: Driver> Registry for SqlStore<D> {
             )
             .await?;
         each(DOING, rows, bank_account)
+    }
+
+    async fn adopt_consent(
+        &self,
+        owner: &UserId,
+        account: &BankAccountId,
+        consent: &str,
+        valid_until: Option<At>,
+        now: At,
+    ) -> Result<bool, Trouble> {
+        const DOING: &str = "adopt a consent";
+        let (owner, account, consent) =
+            (Value::from(owner.as_str()), Value::from(account.as_str()), Value::from(consent));
+        // No time is after all times.
+        let until = Value::from(valid_until.unwrap_or(At::MAX));
+        let mut tx = self.begin(DOING).await?;
+        // The row of the account is the lock: two adoptions stand one behind the other.
+        let there = tx
+            .touch(
+                "/* lock account */ update bank_accounts set updated_at = $3 where id = $1 and owner = $2",
+                &[account.clone(), owner, now.into()],
+            )
+            .await
+            .map_err(lost(DOING))?;
+        if there == 0 {
+            return Ok(false);
+        }
+        let first = tx
+            .touch(
+                "/* remember consent */ insert into consents \
+                 (account, consent, status, valid_until, created_at, updated_at) \
+                 values ($1, $2, 'valid', case when $3 < $5 then $3 end, $4, $4) \
+                 on conflict (account, consent) do nothing",
+                &[account.clone(), consent.clone(), until.clone(), now.into(), At::MAX.into()],
+            )
+            .await
+            .map_err(lost(DOING))?;
+        // One that was adopted before may have been replaced or ended since; a repetition must not bring it back.
+        if first > 0 {
+            tx.touch(
+                "/* replace consents */ update consents set status = 'replaced', updated_at = $3 \
+                 where account = $1 and consent <> $2 and status = 'valid'",
+                &[account.clone(), consent.clone(), now.into()],
+            )
+            .await
+            .map_err(lost(DOING))?;
+            tx.touch(
+                "/* adopt consent */ update bank_accounts set provider_consent = $2, \
+                 consent_expires_at = case when $3 < $4 then $3 end where id = $1",
+                &[account, consent, until, At::MAX.into()],
+            )
+            .await
+            .map_err(lost(DOING))?;
+        }
+        finish(DOING, tx).await?;
+        Ok(true)
+    }
+
+    async fn expire_consent(&self, bank: &BankId, consent: &str, now: At) -> Result<u64, Trouble> {
+        const DOING: &str = "mark a consent as expired";
+        let (bank, consent, now) = (Value::from(bank.0.as_str()), Value::from(consent), Value::from(now));
+        let mut tx = self.begin(DOING).await?;
+        let marked = tx
+            .touch(
+                "/* expire consent */ update bank_accounts set consent_expires_at = $3, updated_at = $3 \
+                 where bank = $1 and provider_consent = $2 \
+                 and (consent_expires_at is null or consent_expires_at > $3)",
+                &[bank.clone(), consent.clone(), now.clone()],
+            )
+            .await
+            .map_err(lost(DOING))?;
+        // It is kept with its end (X-35), whoever brought it.
+        tx.touch(
+            "/* end consent */ insert into consents \
+             (account, consent, status, valid_until, created_at, updated_at) \
+             select id, provider_consent, 'expired', consent_expires_at, $3, $3 from bank_accounts \
+             where bank = $1 and provider_consent = $2 \
+             on conflict (account, consent) do update set status = excluded.status, \
+             updated_at = excluded.updated_at where consents.status <> excluded.status",
+            &[bank, consent, now],
+        )
+        .await
+        .map_err(lost(DOING))?;
+        finish(DOING, tx).await?;
+        Ok(marked)
     }
 
     async fn put_recipient(&self, recipient: &Recipient, now: At) -> Result<bool, Trouble> {
@@ -358,13 +448,23 @@ impl<D: Driver> Registry for SqlStore<D> {
 }
 
 impl<D: Driver> SqlStore<D> {
-    async fn put(&self, doing: &'static str, put: &'static Batched, cells: &[Value]) -> Result<(), Trouble> {
+    pub(super) async fn put(
+        &self,
+        doing: &'static str,
+        put: &'static Batched,
+        cells: &[Value],
+    ) -> Result<(), Trouble> {
         let mut tx = self.begin(doing).await?;
         tx.batch(put, cells).await.map_err(lost(doing))?;
         finish(doing, tx).await
     }
 
-    async fn change(&self, doing: &'static str, sql: &'static str, values: &[Value]) -> Result<u64, Trouble> {
+    pub(super) async fn change(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: &[Value],
+    ) -> Result<u64, Trouble> {
         let mut tx = self.begin(doing).await?;
         let touched = tx.touch(sql, values).await.map_err(lost(doing))?;
         finish(doing, tx).await?;

@@ -9,7 +9,8 @@ use super::{HistoryRow, Instance, NodeId, StartKey, TaskRef, TaskRow};
 macro_rules! instance_columns {
     () => {
         "i.id, i.kind, i.version, i.owner, i.order_doc, i.state_doc, i.status, i.phase, i.attention, i.seq, i.hash, \
-         i.start_scope, i.start_key, i.start_hash, i.created_at, i.updated_at, i.completed_at"
+         i.start_scope, i.start_key, i.start_hash, i.created_at, i.updated_at, i.completed_at, \
+         i.reference"
     };
 }
 pub(super) use instance_columns;
@@ -32,6 +33,7 @@ pub(super) fn instance(mut row: Row) -> Result<Instance, Misread> {
         created_at: row.at()?,
         updated_at: row.at()?,
         completed_at: row.maybe_at()?,
+        reference: row.maybe_text()?,
     })
 }
 
@@ -49,8 +51,8 @@ pub(super) fn readable_instance(row: Row) -> Option<Instance> {
 }
 
 /// What of an instance changes with each transition, its id first: id, version, `order_doc`, `state_doc`, status,
-/// phase, attention, seq, hash, `updated_at`, `completed_at`.
-pub(super) fn instance_cells(instance: &Instance) -> [Value; 11] {
+/// phase, attention, seq, hash, `updated_at`, `completed_at`, reference.
+pub(super) fn instance_cells(instance: &Instance) -> [Value; 12] {
     [
         instance.id.into(),
         instance.version.into(),
@@ -63,6 +65,7 @@ pub(super) fn instance_cells(instance: &Instance) -> [Value; 11] {
         (&instance.hash).into(),
         instance.updated_at.into(),
         instance.completed_at.into(),
+        instance.reference.as_ref().into(),
     ]
 }
 

@@ -10,20 +10,23 @@ use workflows::time::At;
 
 use super::commit::{self, Failure};
 use super::driver::{Driver, Transaction};
+use super::postgres::is_dead;
 use super::rows::{self, instance_columns};
 use super::statement::Batched;
 use super::statement::Column::{Int, Text};
 use super::value::{Misread, Row, Value};
 use super::{
-    Claimed, Fate, Filter, HistoryRow, Instance, LaneDue, NodeId, Op, Store, TaskRef, TaskRow, Trouble,
-    Upkeep, Written,
+    Backlog, Claimed, Fate, Filter, HistoryRow, InboxKey, Instance, LaneDue, Look, NodeId, Op, Overview,
+    Store, TaskRef, TaskRow, Trouble, Upkeep, Written,
 };
 use crate::ports::{AnchoredClock, Clock};
 
 /// A SQL database behind its driver.
 pub(super) struct SqlStore<D> {
-    driver: D,
-    clock: Arc<AnchoredClock>,
+    pub(super) driver: D,
+    clock: Arc<dyn Clock>,
+    /// The same clock, where it is set by the database's time; `None` = somebody else's, which goes by itself.
+    anchor: Option<Arc<AnchoredClock>>,
 }
 
 /// A batch that another process' batch stands in a circle with is tried so often; each time one of the two goes on.
@@ -35,9 +38,15 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 impl<D: Driver> SqlStore<D> {
     /// With the database's time for a clock.
     pub(super) async fn new(driver: D) -> Result<Self, Trouble> {
-        let store = SqlStore { driver, clock: Arc::new(AnchoredClock::wall()) };
+        let anchor = Arc::new(AnchoredClock::wall());
+        let store = SqlStore { driver, clock: Arc::<AnchoredClock>::clone(&anchor), anchor: Some(anchor) };
         store.resync().await?;
         Ok(store)
+    }
+
+    /// With a clock of somebody else's.
+    pub(super) fn by_clock(driver: D, clock: Arc<dyn Clock>) -> Self {
+        SqlStore { driver, clock, anchor: None }
     }
 
     pub(super) async fn begin(&self, doing: &'static str) -> Result<D::Transaction, Trouble> {
@@ -57,7 +66,7 @@ impl<D: Driver> SqlStore<D> {
 #[async_trait]
 impl<D: Driver> Store for SqlStore<D> {
     fn clock(&self) -> Arc<dyn Clock> {
-        Arc::<AnchoredClock>::clone(&self.clock)
+        Arc::clone(&self.clock)
     }
 
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
@@ -76,23 +85,40 @@ impl<D: Driver> Store for SqlStore<D> {
         }
     }
 
-    async fn lanes(&self) -> Result<Vec<LaneDue>, Trouble> {
+    async fn overview(&self, look: Look) -> Result<Overview, Trouble> {
         const DOING: &str = "look for due lanes";
-        // A jump from each lane to the next one in the index: the cost is that of the lanes, whatever the backlog.
+        // A jump from each lane to the next one in the index: the cost is that of the lanes, whatever the backlog. On
+        // PostgreSQL a node is dead whose lock nobody holds; see `neighbours.rs`.
         let rows = self
             .read(
                 DOING,
-                "/* lanes */ with recursive l(lane) as ( \
-                 select min(lane) from tasks \
-                 union all \
-                 select (select min(t.lane) from tasks t where t.lane > l.lane) from l where l.lane is not null) \
-                 select l.lane, (select min(t.due_at) from tasks t where t.lane = l.lane) from l \
-                 where l.lane is not null",
-                &[],
+                concat!(
+                    "/* overview */ with recursive l(lane) as ( \
+                     select min(lane) from tasks \
+                     union all \
+                     select (select min(t.lane) from tasks t where t.lane > l.lane) from l \
+                     where l.lane is not null) \
+                     select r.revision, r.died, l.lane, \
+                     (select min(t.due_at) from tasks t where t.lane = l.lane) \
+                     from (select c.revision, 0 * $1{ + case when $1 = 1 and exists (select 1 from nodes n where ",
+                    is_dead!(),
+                    ") then 1 else 0 end} as died from controls_revision c) r left join l on l.lane is not null"
+                ),
+                &[Value::from(look == Look::AtNodesToo)],
             )
             .await?;
-        let lane = |mut row: Row| Ok(LaneDue { lane: rows::lane(&mut row)?, due_at: row.at()? });
-        each(DOING, rows, lane)
+        // One row for each lane, or one without a lane: each carries the rest.
+        let row = |mut row: Row| {
+            let (controls, died) = (row.int()?, row.truth()?);
+            let lane = row.maybe_text()?.map(|lane| Lane::stored(lane.to_string()));
+            Ok((controls, died, lane.zip(row.maybe_at()?)))
+        };
+        let rows = each(DOING, rows, row)?;
+        let (controls, somebody_died) =
+            rows.first().map_or((0, false), |(controls, died, _)| (*controls, *died));
+        let lanes = rows.into_iter().filter_map(|(.., lane)| lane);
+        let lanes = lanes.map(|(lane, due_at)| LaneDue { lane, due_at }).collect();
+        Ok(Overview { controls, lanes, somebody_died })
     }
 
     async fn claim(
@@ -174,6 +200,16 @@ impl<D: Driver> Store for SqlStore<D> {
         first(DOING, self.read(DOING, SQL, &[scope.into(), key.into()]).await?, rows::instance)
     }
 
+    async fn by_reference(&self, reference: &str) -> Result<Vec<Instance>, Trouble> {
+        const DOING: &str = "look for a reference";
+        const SQL: &str = concat!(
+            "/* by reference */ select ",
+            instance_columns!(),
+            " from instances i where i.reference = $1 order by i.id"
+        );
+        each(DOING, self.read(DOING, SQL, &[reference.into()]).await?, rows::instance)
+    }
+
     async fn history(&self, id: WorkflowId, after: i64, limit: usize) -> Result<Vec<HistoryRow>, Trouble> {
         const DOING: &str = "read history";
         let rows = self
@@ -230,6 +266,44 @@ impl<D: Driver> Store for SqlStore<D> {
         }
     }
 
+    async fn backlog(&self) -> Result<Vec<Backlog>, Trouble> {
+        const DOING: &str = "count what waits";
+        let rows = self
+            .read(
+                DOING,
+                "/* backlog */ select lane, count(*), min(due_at) from tasks where lease is null \
+                 group by lane order by lane",
+                &[],
+            )
+            .await?;
+        let backlog = |mut row: Row| {
+            let lane = rows::lane(&mut row)?;
+            let waiting = u64::try_from(row.int()?).unwrap_or_default();
+            Ok(Backlog { lane, waiting, oldest_at: row.maybe_at()? })
+        };
+        each(DOING, rows, backlog)
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
+        const DOING: &str = "count instances";
+        let (conditions, values) = conditions(&Filter { before: None, ..filter.clone() });
+        let sql = format!("/* count */ select count(*) from instances i{conditions}");
+        let counted = first(DOING, self.read(DOING, &sql, &values).await?, |mut row| row.int())?;
+        Ok(counted.and_then(|count| count.try_into().ok()).unwrap_or_default())
+    }
+
+    async fn heard(&self, key: &InboxKey) -> Result<Option<WorkflowId>, Trouble> {
+        const DOING: &str = "look for an event";
+        let rows = self
+            .read(
+                DOING,
+                "/* heard */ select instance from inbox where source = $1 and event = $2",
+                &[(&key.source).into(), (&key.event).into()],
+            )
+            .await?;
+        first(DOING, rows, |mut row| row.workflow())
+    }
+
     async fn ping(&self) -> Result<(), Trouble> {
         self.read("reach the database", "/* ping */ select 1", &[]).await.map(|_| ())
     }
@@ -242,14 +316,15 @@ impl<D: Driver> Upkeep for SqlStore<D> {
     }
 
     async fn resync(&self) -> Result<(), Trouble> {
-        let asked = self.clock.now();
+        let Some(clock) = &self.anchor else { return Ok(()) };
+        let asked = clock.now();
         let time = self.driver.time().await.map_err(lost("ask for the time"))?;
         if let Some(time) = time {
             // The answer was true when it was halfway.
-            let travelled = self.clock.now().since(asked) / 2;
-            self.clock.set(time.plus(travelled));
+            let travelled = clock.now().since(asked) / 2;
+            clock.set(time.plus(travelled));
         } else {
-            let ahead = self.clock.catch_up();
+            let ahead = clock.catch_up();
             if ahead >= WORTH_TELLING {
                 tracing::warn!(seconds = ahead.as_secs(), "the clock went forward to the machine's");
             }
@@ -354,6 +429,17 @@ impl ClaimedTask {
 
 /// The statement that a filter asks for: only conditions that it sets, so that each shape has a plan of its own.
 fn listing(filter: &Filter) -> (String, Vec<Value>) {
+    let (conditions, mut values) = conditions(filter);
+    values.push(limit_value(filter.limit));
+    let (columns, limit) = (instance_columns!(), values.len());
+    (
+        format!("/* list */ select {columns} from instances i{conditions} order by i.id desc limit ${limit}"),
+        values,
+    )
+}
+
+/// What a filter sets, as conditions with their values.
+fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     let mut values: Vec<Value> = Vec::new();
     let mut conditions: Vec<String> = Vec::new();
     let mut number = |value: Value| {
@@ -374,6 +460,8 @@ fn listing(filter: &Filter) -> (String, Vec<Value>) {
     let any = [
         ("kind", filter.kinds.iter().map(Value::from).collect::<Vec<_>>()),
         ("status", filter.statuses.iter().map(|status| status.as_str().into()).collect()),
+        ("phase", filter.phases.iter().map(Value::from).collect()),
+        ("id", filter.ids.iter().map(|id| Value::from(*id)).collect()),
     ];
     for (column, choices) in any {
         if !choices.is_empty() {
@@ -381,14 +469,12 @@ fn listing(filter: &Filter) -> (String, Vec<Value>) {
             conditions.push(format!("i.{column} in ({})", choices.join(", ")));
         }
     }
-    let limit = number(limit_value(filter.limit));
+    if filter.attention {
+        conditions.push("i.attention is not null".to_owned());
+    }
     let conditions =
         if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
-    let columns = instance_columns!();
-    (
-        format!("/* list */ select {columns} from instances i{conditions} order by i.id desc limit {limit}"),
-        values,
-    )
+    (conditions, values)
 }
 
 fn message(mut row: Row) -> Result<Message, Misread> {
@@ -474,7 +560,7 @@ mod tests {
             // As it stands when the wall clock was set back by an hour.
             (wall.now().plus(hour), wall.now().plus(hour)),
         ] {
-            store.clock.set(shown);
+            store.anchor.as_ref().unwrap().set(shown);
             store.resync().await.unwrap();
             let after = store.clock().now();
             let apart = after.since(expected).max(expected.since(after));

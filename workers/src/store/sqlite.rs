@@ -36,6 +36,10 @@ const BUSY: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 512;
 /// Pages of 4 KiB in the write-ahead log at which a commit moves them into the file: 16 MiB.
 const CHECKPOINT_PAGES: &str = "4000";
+/// Pages that the writer keeps in memory, in KiB with a minus: those that every commit touches.
+const WRITERS_CACHE: &str = "-65536";
+/// Those of each reader, which looks up single rows; together no more than the writer's, whatever the file's size.
+const READERS_CACHE: &str = "-16384";
 /// What the log is cut back to after it grew under a long reader: 64 MiB.
 const LOG_LIMIT: &str = "67108864";
 
@@ -62,7 +66,7 @@ impl SqliteDriver {
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_LIMIT)
             .pragma("temp_store", "memory")
-            .pragma("cache_size", "-65536")
+            .pragma("cache_size", WRITERS_CACHE)
             .pragma("trusted_schema", "off");
         let mut first = SqliteConnection::connect_with(&connect).await.map_err(OpenError::connect)?;
         verify_durability(&mut first).await?;
@@ -71,7 +75,7 @@ impl SqliteDriver {
 
         let writer = pool(1).connect_with(connect.clone()).await.map_err(OpenError::connect)?;
         let readers = pool(options.readers)
-            .connect_with(connect.pragma("query_only", "on"))
+            .connect_with(connect.pragma("query_only", "on").pragma("cache_size", READERS_CACHE))
             .await
             .map_err(OpenError::connect)?;
         Ok(SqliteDriver {
@@ -86,6 +90,10 @@ impl SqliteDriver {
 
 impl Driver for SqliteDriver {
     type Transaction = SqliteTransaction;
+    /// The lock on the file says that it lives.
+    type Life = ();
+
+    const DEAD_NODES: Option<&'static str> = None;
 
     async fn begin(&self) -> Result<SqliteTransaction, sqlx::Error> {
         self.trips.count();
@@ -105,6 +113,14 @@ impl Driver for SqliteDriver {
 
     async fn time(&self) -> Result<Option<At>, sqlx::Error> {
         Ok(None)
+    }
+
+    async fn live(&self, _: i64) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    async fn outlive(&self, (): ()) {
+        std::future::pending::<()>().await;
     }
 
     async fn checkpoint(&self) -> Result<(), sqlx::Error> {

@@ -15,14 +15,22 @@ use std::time::Duration;
 
 pub use wire::{Unusable, Waits, Wire};
 
+use crate::limits::Pass;
+
 /// The longest body of an answer that is read, in bytes.
 pub const BODY_LIMIT: usize = 1024 * 1024;
 
 /// One provider, reached over HTTP.
 #[async_trait]
 pub trait HttpPort: Send + Sync {
-    /// Sends a request and reads its answer to the end, all within `timeout`. Any status is an answer.
-    async fn send(&self, request: HttpRequest, timeout: Duration) -> Result<HttpReply, HttpFault>;
+    /// Sends a request and reads its answer to the end, all within `timeout`. Any status is an answer. Each sending waits
+    /// for its turn under `pass`; one that does not come within `timeout` is [`NO_TURN`].
+    async fn send(
+        &self,
+        request: HttpRequest,
+        pass: &Pass,
+        timeout: Duration,
+    ) -> Result<HttpReply, HttpFault>;
 }
 
 /// A request, relative to the provider's base address. It has no `Debug`: it carries credentials and account numbers.
@@ -60,6 +68,20 @@ pub struct HttpReply {
     pub body: Bytes,
 }
 
+pub(super) const BAD_HEADER: &str = "a value does not fit into a header";
+pub(super) const BAD_BODY: &str = "the body could not be written";
+pub(super) const BAD_ADDRESS: &str = "the address could not be built";
+pub(super) const BAD_REQUEST: &str = "the request could not be built";
+
+/// Nothing left, since the provider takes no more at the moment.
+pub const NO_TURN: &str = "no turn at the provider in time";
+
+/// Whether a request never left because of what we put into it, or of limits that we keep to: that says nothing about
+/// the provider.
+pub fn is_own_fault(why: &str) -> bool {
+    [BAD_HEADER, BAD_BODY, BAD_ADDRESS, BAD_REQUEST, NO_TURN].contains(&why)
+}
+
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpFault {
@@ -80,8 +102,7 @@ impl HttpRequest {
     /// With a header, which no log of the transport shows. A value that no header can carry makes the request
     /// unsendable.
     pub fn with(mut self, name: HeaderName, value: &str) -> Result<Self, HttpFault> {
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| HttpFault::NotSent("a value does not fit into a header"))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| HttpFault::NotSent(BAD_HEADER))?;
         value.set_sensitive(true);
         self.headers.insert(name, value);
         Ok(self)
@@ -97,8 +118,7 @@ impl HttpRequest {
 
     /// With a JSON body.
     pub fn json(mut self, body: &impl Serialize) -> Result<Self, HttpFault> {
-        let body =
-            serde_json::to_vec(body).map_err(|_| HttpFault::NotSent("the body could not be written"))?;
+        let body = serde_json::to_vec(body).map_err(|_| HttpFault::NotSent(BAD_BODY))?;
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.body = body.into();
         Ok(self)

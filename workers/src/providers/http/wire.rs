@@ -1,20 +1,26 @@
-//! The seam on reqwest: rustls, no proxy, no redirect, nothing sent twice behind anybody's back.
+//! The seam on reqwest: rustls, no proxy, no redirect, nothing sent twice behind anybody's back, nothing sent before
+//! its turn.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use http::Extensions;
 use reqwest::redirect;
-use reqwest::{Client, Response, Url};
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest::{Client, Request, Response, Url};
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use reqwest_retry::policies::ExponentialBackoff;
 use reqwest_retry::{
     Jitter, RetryError, RetryTransientMiddleware, Retryable, RetryableStrategy, default_on_request_failure,
 };
 use thiserror::Error;
 
-use super::{BODY_LIMIT, HttpFault, HttpPort, HttpReply, HttpRequest, Sendings};
+use super::{
+    BAD_ADDRESS, BAD_REQUEST, BODY_LIMIT, HttpFault, HttpPort, HttpReply, HttpRequest, NO_TURN, Sendings,
+};
+use crate::limits::{Pass, Turns};
 
 /// How patient a [`Wire`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,43 +83,61 @@ impl Wire {
             .build_with_max_retries(READ_RETRIES);
         let again = ClientBuilder::new(once.clone())
             .with(RetryTransientMiddleware::new_with_policy_and_strategy(ladder, Passing))
+            .with(InTurn)
             .build();
         Ok(Wire { base: url.as_str().trim_end_matches('/').to_owned(), once, again })
     }
 
     fn url(&self, target: &str) -> Result<Url, HttpFault> {
-        let url = Url::parse(&format!("{}{target}", self.base))
-            .map_err(|_| HttpFault::NotSent("the address could not be built"))?;
+        let url =
+            Url::parse(&format!("{}{target}", self.base)).map_err(|_| HttpFault::NotSent(BAD_ADDRESS))?;
         // A parser that turns `/a/../b` into `/b`, or the base into a user's name, would ask about something else than
         // was meant, or somebody else.
         if target.starts_with('/') && url.as_str().strip_prefix(&self.base) == Some(target) {
             Ok(url)
         } else {
-            Err(HttpFault::NotSent("the address could not be built"))
+            Err(HttpFault::NotSent(BAD_ADDRESS))
         }
     }
 }
 
 #[async_trait]
 impl HttpPort for Wire {
-    async fn send(&self, request: HttpRequest, timeout: Duration) -> Result<HttpReply, HttpFault> {
+    async fn send(
+        &self,
+        request: HttpRequest,
+        pass: &Pass,
+        timeout: Duration,
+    ) -> Result<HttpReply, HttpFault> {
         let url = self.url(&request.target)?;
         let HttpRequest { method, headers, body, sendings, .. } = request;
-        match sendings {
-            Sendings::One => {
-                let response =
-                    self.once.request(method, url).headers(headers).body(body).timeout(timeout).send();
-                read(response.await.map_err(|error| fault(&error))?).await
-            }
-            Sendings::Several => {
-                let all = async {
+        let turns = pass.turns();
+        let mut time = pin!(tokio::time::sleep(timeout));
+        tokio::select! {
+            biased;
+            () = turns.come() => {}
+            () = &mut time => return Err(HttpFault::NotSent(NO_TURN)),
+        }
+        let sent = async {
+            match sendings {
+                Sendings::One => {
+                    turns.leave().await;
                     let response =
-                        self.again.request(method, url).headers(headers).body(body).timeout(timeout).send();
+                        self.once.request(method, url).headers(headers).body(body).timeout(timeout).send();
+                    read(response.await.map_err(|error| fault(&error))?).await
+                }
+                Sendings::Several => {
+                    let request =
+                        self.again.request(method, url).headers(headers).body(body).timeout(timeout);
+                    let response = request.with_extension(turns).send();
                     read(response.await.map_err(|error| last_fault(&error))?).await
-                };
-                let late = |_| Err(HttpFault::Unknown("no answer in time"));
-                tokio::time::timeout(timeout, all).await.unwrap_or_else(late)
+                }
             }
+        };
+        tokio::select! {
+            biased;
+            reply = sent => reply,
+            () = &mut time => Err(HttpFault::Unknown("no answer in time")),
         }
     }
 }
@@ -142,6 +166,24 @@ impl RetryableStrategy for Passing {
     }
 }
 
+/// Sends each time when its turn has come.
+struct InTurn;
+
+#[async_trait]
+impl Middleware for InTurn {
+    async fn handle(
+        &self,
+        request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<Response> {
+        if let Some(turns) = extensions.get::<Turns>().cloned() {
+            turns.leave().await;
+        }
+        next.run(request, extensions).await
+    }
+}
+
 async fn read(mut response: Response) -> Result<HttpReply, HttpFault> {
     let (status, headers) = (response.status(), response.headers().clone());
     let body = body(&mut response).await?;
@@ -163,7 +205,7 @@ async fn body(response: &mut Response) -> Result<Bytes, HttpFault> {
 /// the time for all three. Everything else may have come after the first byte.
 fn fault(error: &reqwest::Error) -> HttpFault {
     if error.is_builder() {
-        HttpFault::NotSent("the request could not be built")
+        HttpFault::NotSent(BAD_REQUEST)
     } else if error.is_dns() {
         HttpFault::NotSent("the name could not be resolved")
     } else if error.is_connect() && error.is_timeout() {

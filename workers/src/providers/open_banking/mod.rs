@@ -5,6 +5,7 @@
 //! says that the first was not carried out (RFC 9110 §15.5.2).
 
 mod accounts;
+mod consents;
 mod drop_seed;
 
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use http::StatusCode;
 use tracing::debug;
 use uuid::Uuid;
 use workflows::engine::Finding;
+use workflows::ports::payments::BankId;
 use workflows::ports::{Call, PaymentsCall, PaymentsReply};
 use workflows::time::At;
 
@@ -44,8 +46,10 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For the next byte of an answer (PI-09: 30 s).
     pub read_timeout: Duration,
-    /// Before [`OpenBanking::banks`], [`OpenBanking::health`] and the token are asked for again (profile: 1 s).
+    /// Before [`OpenBanking::banks`] and the token are asked for again (profile: 1 s).
     pub retry_base: Duration,
+    /// For how many days a consent is asked for; the bank may shorten it.
+    pub consent_days: u16,
 }
 
 /// The aggregator.
@@ -55,7 +59,11 @@ pub struct OpenBanking {
     tokens: Tokens,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    consent_days: u16,
 }
+
+/// What the seeds ask for (AI-27).
+const CONSENT_DAYS: u16 = 90;
 
 impl OpenBanking {
     /// Over the network. Opens no connection yet.
@@ -66,10 +74,12 @@ impl OpenBanking {
             retry_base: settings.retry_base,
         };
         let wire = Wire::open(&settings.base_url, waits)?;
-        Ok(Self::over(Arc::new(wire), settings.provider, settings.token, clock, ids))
+        let consent_days = settings.consent_days;
+        let over = Self::over(Arc::new(wire), settings.provider, settings.token, clock, ids);
+        Ok(OpenBanking { consent_days, ..over })
     }
 
-    /// Over any transport.
+    /// Over any transport; consents are asked for 90 days.
     pub fn over(
         http: Arc<dyn HttpPort>,
         provider: Arc<str>,
@@ -78,13 +88,12 @@ impl OpenBanking {
         ids: Arc<dyn Ids>,
     ) -> Self {
         let tokens = Tokens::new(token, Arc::clone(&http), Arc::clone(&clock), Arc::clone(&ids));
-        OpenBanking { provider, http, tokens, clock, ids }
+        OpenBanking { provider, http, tokens, clock, ids, consent_days: CONSENT_DAYS }
     }
 
-    /// Whether the aggregator answers and knows us.
-    pub async fn health(&self, context: &Context) -> Outcome<()> {
-        let ask = Ask { operation: "health", bank: "", context };
-        self.ask(ask, |id| requests::health(id).map(HttpRequest::several), replies::health).await
+    /// Its name in lanes and logs.
+    pub fn provider(&self) -> &str {
+        &self.provider
     }
 
     /// The banks behind the aggregator and how they are.
@@ -99,9 +108,14 @@ impl OpenBanking {
         self.ask(ask, |id| requests::consent_create(wanted, id), replies::consent_created).await
     }
 
-    /// Where a consent stands, until when it is valid, and the accounts it covers.
-    pub async fn consent_status(&self, consent: &ConsentId, context: &Context) -> Outcome<Consent> {
-        let ask = Ask { operation: "consent_status", bank: "", context };
+    /// Where a consent at a bank stands, until when it is valid, and the accounts it covers.
+    pub async fn consent_of(
+        &self,
+        bank: &BankId,
+        consent: &ConsentId,
+        context: &Context,
+    ) -> Outcome<Consent> {
+        let ask = Ask { operation: "consent_status", bank: &bank.0, context };
         self.ask(ask, |id| requests::consent_status(consent, id), replies::consent).await
     }
 
@@ -166,21 +180,23 @@ impl OpenBanking {
         let drafted = |id| draft(id).map(|request| traced(request, context));
 
         let request = drafted(context.request_id)?;
-        let bearer = self.tokens.bearer(left()).await?;
-        let reply = self.send(bearer.sign(request), left()).await?;
+        let bearer = self.tokens.bearer(&context.pass, left()).await?;
+        let reply = self.send(bearer.sign(request), context, left()).await?;
         if reply.status != StatusCode::UNAUTHORIZED || replies::about_consent(&reply) {
             return Ok(reply);
         }
-        let Some(bearer) = self.tokens.another(&bearer, left()).await? else { return Ok(reply) };
+        let Some(bearer) = self.tokens.another(&bearer, &context.pass, left()).await? else {
+            return Ok(reply);
+        };
         let request = drafted(Uuid::from_u128(self.ids.random()))?;
-        self.send(bearer.sign(request), left()).await
+        self.send(bearer.sign(request), context, left()).await
     }
 
-    async fn send(&self, request: HttpRequest, left: Duration) -> Outcome<HttpReply> {
+    async fn send(&self, request: HttpRequest, context: &Context, left: Duration) -> Outcome<HttpReply> {
         if left.is_zero() {
             return Err(Setback::NotSent("the token took all the time"));
         }
-        Ok(self.http.send(request, left).await?)
+        Ok(self.http.send(request, &context.pass, left).await?)
     }
 }
 
@@ -189,6 +205,8 @@ impl Provider for OpenBanking {
     async fn perform(&self, call: &Call, context: &Context) -> Finding {
         match call {
             Call::Payments(call) => finding(self.payments(call, context).await),
+            Call::Consents(call) => self.consents(call, context).await,
+            Call::Prices(_) | Call::Nothing => Finding::NotSent("the aggregator has no such port"),
         }
     }
 }

@@ -1,8 +1,10 @@
 use workflows::engine::{Class, Refusal};
-use workflows::ports::Reply;
+use workflows::ports::consents::{ConsentStanding, ProviderConsentId};
 use workflows::ports::payments::{ProviderPaymentId, TransactionStatus};
+use workflows::ports::{ConsentsCall, ConsentsReply, Reply};
 
 use super::*;
+use crate::limits::Pass;
 use crate::providers::Setback;
 use crate::providers::testing::{
     Act, Counted, ScriptedBank, Standing, answer, bank, bare_initiation, context, every_call, pay,
@@ -34,6 +36,7 @@ fn reading(bank: &ScriptedBank, token: TokenSource, read_timeout: Duration) -> O
         connect_timeout: Duration::from_secs(5),
         read_timeout,
         retry_base: Duration::from_millis(1),
+        consent_days: 90,
     };
     let clock = Arc::new(Standing::default());
     OpenBanking::open(settings, clock, Arc::new(Counted::default())).expect("an address")
@@ -167,7 +170,7 @@ async fn a_payment_is_not_begun_when_the_token_took_all_the_time() {
 
     #[async_trait]
     impl HttpPort for Slow {
-        async fn send(&self, request: HttpRequest, _: Duration) -> Result<HttpReply, HttpFault> {
+        async fn send(&self, request: HttpRequest, _: &Pass, _: Duration) -> Result<HttpReply, HttpFault> {
             assert_eq!(request.target, "/auth/token");
             self.0.advance(Duration::from_mins(1));
             Ok(HttpReply { status: StatusCode::OK, headers: http::HeaderMap::new(), body: TOKEN.into() })
@@ -185,9 +188,9 @@ async fn a_payment_is_not_begun_when_the_token_took_all_the_time() {
 async fn a_trace_is_passed_on_only_where_it_is_one() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     for (given, expected) in [(trace, Some(trace)), ("00-\r\nx: y", None), ("", None)] {
-        let bank = ScriptedBank::new(vec![answer("200 OK", "{}")]).await;
+        let bank = ScriptedBank::new(vec![answer("200 OK", "[]")]).await;
         let context = Context { traceparent: Some(given.to_owned()), ..context() };
-        assert!(aggregator(&bank, key()).health(&context).await.is_ok());
+        assert!(aggregator(&bank, key()).banks(&context).await.is_ok());
         assert_eq!(said(&bank.heard()[0], "traceparent").as_deref(), expected, "{given:?}");
     }
 }
@@ -220,8 +223,45 @@ async fn reads_outside_workflows_are_asked_again_and_what_has_an_effect_is_not()
 
     let aggregated = ScriptedBank::new(failing()).await;
     let port = aggregator(&aggregated, key());
-    assert_eq!(port.consent_status(&consent, &context).await, Err(failed.clone()));
+    assert_eq!(port.consent_of(&bank(), &consent, &context).await, Err(failed.clone()));
     let account = AccountId("acc-1".to_owned());
     assert_eq!(port.balances(&account, &consent, None, &context).await, Err(failed));
     assert_eq!(said(&aggregated.heard()[1], "x-consent-id").as_deref(), Some("cns-1"));
+}
+
+#[tokio::test]
+async fn a_consent_is_asked_for_and_read_for_a_workflow() {
+    const ASKED: &str = r#"{"consentId":"cns-1","consentStatus":"received",
+        "_links":{"scaRedirect":{"href":"https://dnb.example/sca/cns-1"}}}"#;
+    const VALID: &str = r#"{"consentStatus":"valid","validUntil":"2027-02-20","accounts":[]}"#;
+    let acts =
+        vec![answer("201 Created", ASKED), answer("200 OK", VALID), answer("503 Service Unavailable", "{}")];
+    let aggregated = ScriptedBank::new(acts).await;
+    let port = aggregator(&aggregated, key());
+    let consent = ProviderConsentId("cns-1".to_owned());
+    let ask = ConsentsCall::Ask {
+        bank: bank(),
+        account: Some("acc-1".to_owned()),
+        redirect_uri: "http://localhost/v1/consents/callback?state=s".to_owned(),
+        psu_ip: None,
+    };
+    let read = ConsentsCall::Read { bank: bank(), consent: consent.clone() };
+    let valid_until = At::parse("2027-02-21T00:00:00Z").ok();
+    let done = |reply| Finding::Done(Reply::Consents(reply));
+    let sca = Some("https://dnb.example/sca/cns-1".to_owned());
+    for (call, expected) in [
+        (ask, done(ConsentsReply::Asked { consent, sca })),
+        (read.clone(), done(ConsentsReply::Standing { standing: ConsentStanding::Valid, valid_until })),
+        (read, Finding::Unknown("the provider failed")),
+    ] {
+        assert_eq!(port.perform(&Call::Consents(call), &context()).await, expected);
+    }
+    let heard = aggregated.heard();
+    // The clock stands at the beginning of 1970, and 90 days is what is asked for.
+    assert!(heard[0].contains(r#""validUntil":"1970-04-01","frequencyPerDay":4"#), "{}", heard[0]);
+    assert_eq!(
+        said(&heard[0], "tpp-redirect-uri").as_deref(),
+        Some("http://localhost/v1/consents/callback?state=s")
+    );
+    assert!(heard[1].starts_with("GET /v1/consents/cns-1 HTTP/1.1"), "{}", heard[1]);
 }

@@ -31,7 +31,7 @@ struct Desk {
 
 #[async_trait]
 impl HttpPort for Desk {
-    async fn send(&self, request: HttpRequest, _: Duration) -> Result<HttpReply, HttpFault> {
+    async fn send(&self, request: HttpRequest, _: &Pass, _: Duration) -> Result<HttpReply, HttpFault> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         assert_eq!((&request.method, request.target.as_str()), (&Method::POST, "/auth/token"));
         assert_eq!(request.sendings, Sendings::Several);
@@ -52,6 +52,10 @@ struct Setting {
     tokens: Tokens,
     desk: Arc<Desk>,
     clock: Arc<Standing>,
+}
+
+fn free() -> Pass {
+    Pass::unlimited()
 }
 
 fn granted(token: &str, expires_in: u64) -> Said {
@@ -83,7 +87,7 @@ impl Setting {
     }
 
     async fn token(&self) -> Outcome<String> {
-        self.tokens.bearer(LONG).await.map(|bearer| shown(&bearer))
+        self.tokens.bearer(&free(), LONG).await.map(|bearer| shown(&bearer))
     }
 }
 
@@ -136,8 +140,9 @@ async fn all_who_wait_share_one_fetch_and_its_result() {
 #[tokio::test]
 async fn many_who_were_refused_with_one_token_share_the_next() {
     let setting = setting(vec![granted("one", 3600), granted("two", 3600)]);
-    let first = setting.tokens.bearer(LONG).await.expect("granted");
-    let others = join_all((0..50).map(|_| setting.tokens.another(&first, LONG))).await;
+    let first = setting.tokens.bearer(&free(), LONG).await.expect("granted");
+    let pass = free();
+    let others = join_all((0..50).map(|_| setting.tokens.another(&first, &pass, LONG))).await;
     for other in others {
         assert_eq!(shown(&other.expect("granted").expect("there can be another")), "Bearer two");
     }
@@ -182,7 +187,9 @@ async fn nobody_waits_for_a_token_longer_than_the_attempt_may_take() {
     let setting = setting(vec![granted("late", 3600)]);
     let _shut = setting.desk.open.acquire().await.expect("never closed");
     let short = Duration::from_millis(20);
-    for outcome in join_all([setting.tokens.bearer(short), setting.tokens.bearer(short)]).await {
+    for outcome in
+        join_all([setting.tokens.bearer(&free(), short), setting.tokens.bearer(&free(), short)]).await
+    {
         assert_eq!(outcome.err(), Some(Setback::NotSent("no token in time")));
     }
 }
@@ -194,10 +201,10 @@ async fn a_token_lives_as_long_as_it_says_even_if_that_is_absurd() {
         said(200, r#"{"access_token":"once"}"#),
         said(200, r#"{"access_token":"twice"}"#),
     ]);
-    let first = setting.tokens.bearer(LONG).await.expect("granted");
+    let first = setting.tokens.bearer(&free(), LONG).await.expect("granted");
     setting.clock.advance(Duration::from_hours(24 * 365));
     assert_eq!(setting.token().await.as_deref(), Ok("Bearer for ever"));
-    assert!(setting.tokens.another(&first, LONG).await.is_ok());
+    assert!(setting.tokens.another(&first, &free(), LONG).await.is_ok());
     assert_eq!(setting.token().await.as_deref(), Ok("Bearer twice"));
 }
 
@@ -207,14 +214,14 @@ async fn a_key_is_sent_as_it_is_and_there_is_no_other() {
     let source = TokenSource::StaticKey(SecretString::from("key"));
     assert!(!format!("{source:?}").contains("key"), "a secret shows in Debug");
     let tokens = Tokens::new(source, http.clone(), Arc::new(Standing::default()), ids.clone());
-    let bearer = tokens.bearer(LONG).await.expect("a key");
+    let bearer = tokens.bearer(&free(), LONG).await.expect("a key");
     assert_eq!(shown(&bearer), "Bearer key");
-    assert!(tokens.another(&bearer, LONG).await.expect("no fault").is_none());
+    assert!(tokens.another(&bearer, &free(), LONG).await.expect("no fault").is_none());
 
     let tokens = Tokens::new(TokenSource::None, http.clone(), Arc::new(Standing::default()), ids.clone());
-    assert!(tokens.bearer(LONG).await.expect("nothing to fetch").header.is_none());
+    assert!(tokens.bearer(&free(), LONG).await.expect("nothing to fetch").header.is_none());
 
     let source = TokenSource::StaticKey(SecretString::from("a\nb"));
     let tokens = Tokens::new(source, http, Arc::new(Standing::default()), ids);
-    assert_eq!(tokens.bearer(LONG).await.err(), Some(UNUSABLE));
+    assert_eq!(tokens.bearer(&free(), LONG).await.err(), Some(UNUSABLE));
 }

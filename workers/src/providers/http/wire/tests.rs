@@ -6,6 +6,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::super::{BODY_LIMIT, HttpFault, HttpPort, HttpRequest};
 use super::{Unusable, Waits, Wire};
+use crate::limits::Pass;
 use crate::providers::testing::{Act, ScriptedBank, answer, read_request};
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -25,11 +26,11 @@ fn post() -> HttpRequest {
 }
 
 fn get() -> HttpRequest {
-    HttpRequest::new(Method::GET, "/health")
+    HttpRequest::new(Method::GET, "/banks")
 }
 
 async fn fault(base: &str, request: HttpRequest) -> HttpFault {
-    wire(base).send(request, LONG).await.err().expect("there is no answer")
+    wire(base).send(request, &Pass::unlimited(), LONG).await.err().expect("there is no answer")
 }
 
 #[tokio::test]
@@ -55,7 +56,7 @@ async fn what_may_have_left_is_unknown_and_is_sent_once() {
         let read = if why == "no answer in time" { SHORT } else { LONG };
         let name = format!("{act:.60?}");
         let bank = ScriptedBank::new(vec![act]).await;
-        let outcome = reading(&bank.url, read).send(post(), LONG).await;
+        let outcome = reading(&bank.url, read).send(post(), &Pass::unlimited(), LONG).await;
         assert_eq!(outcome.err(), Some(HttpFault::Unknown(why)), "{name}");
         assert_eq!(bank.heard().len(), usize::from(!unread), "{name}");
     }
@@ -64,7 +65,7 @@ async fn what_may_have_left_is_unknown_and_is_sent_once() {
 #[tokio::test]
 async fn an_answer_that_never_ends_is_cut_off_by_the_time_for_all_of_it() {
     let bank = ScriptedBank::new(vec![Act::Drip(SHORT / 5)]).await;
-    let outcome = wire(&bank.url).send(post(), SHORT * 4).await;
+    let outcome = wire(&bank.url).send(post(), &Pass::unlimited(), SHORT * 4).await;
     assert_eq!(outcome.err(), Some(HttpFault::Unknown("no answer in time")));
 }
 
@@ -87,7 +88,8 @@ async fn a_tls_handshake_that_fails_or_does_not_end_proves_that_nothing_left() {
             stream.write_all(said.as_bytes()).await.expect("it listens");
             read_request(&mut stream).await
         });
-        let outcome = Wire::open(&base, waits).expect("an address").send(post(), LONG).await;
+        let outcome =
+            Wire::open(&base, waits).expect("an address").send(post(), &Pass::unlimited(), LONG).await;
         assert_eq!(outcome.err(), Some(HttpFault::NotSent(why)));
         let heard = bank.await.expect("the bank lives");
         assert!(!heard.contains("POST"), "{heard}");
@@ -108,7 +110,7 @@ async fn a_connection_that_does_not_come_about_in_time_proves_that_nothing_left(
     }
     let waits = Waits { connect: SHORT, read: LONG, retry_base: SHORT };
     let wire = Wire::open(&format!("http://{address}"), waits).expect("an address");
-    let outcome = wire.send(post(), LONG).await;
+    let outcome = wire.send(post(), &Pass::unlimited(), LONG).await;
     assert_eq!(outcome.err(), Some(HttpFault::NotSent("no connection in time")));
     drop(listener);
 }
@@ -127,8 +129,8 @@ async fn a_request_that_a_kept_connection_lost_is_not_sent_again() {
         (second, third.is_ok())
     });
     let wire = wire(&base);
-    assert!(wire.send(get(), LONG).await.is_ok());
-    let outcome = wire.send(post(), LONG).await;
+    assert!(wire.send(get(), &Pass::unlimited(), LONG).await.is_ok());
+    let outcome = wire.send(post(), &Pass::unlimited(), LONG).await;
     assert_eq!(outcome.err(), Some(HttpFault::Unknown("the connection broke before an answer")));
     let (second, came_again) = bank.await.expect("the bank lives");
     assert!(second.starts_with("POST /v1/payments/domestic-transfer"), "{second}");
@@ -142,7 +144,10 @@ async fn any_status_is_an_answer_and_a_redirect_is_not_followed() {
         let head =
             format!("HTTP/1.1 {status}\r\nLocation: {}/\r\nContent-Length: 2\r\n\r\n{{}}", elsewhere.url);
         let bank = ScriptedBank::new(vec![Act::Answer(head)]).await;
-        let reply = wire(&bank.url).send(post(), LONG).await.unwrap_or_else(|fault| panic!("{fault:?}"));
+        let reply = wire(&bank.url)
+            .send(post(), &Pass::unlimited(), LONG)
+            .await
+            .unwrap_or_else(|fault| panic!("{fault:?}"));
         assert_eq!(reply.status, status[..3].parse::<StatusCode>().expect("a status"));
         assert_eq!(&reply.body[..], b"{}");
         assert!(elsewhere.heard().is_empty(), "{status} was followed");
@@ -160,12 +165,18 @@ async fn only_what_may_be_sent_several_times_is_sent_again() {
         ]
     };
     let bank = ScriptedBank::new(acts()).await;
-    let reply = wire(&bank.url).send(get().several(), LONG).await.unwrap_or_else(|fault| panic!("{fault:?}"));
+    let reply = wire(&bank.url)
+        .send(get().several(), &Pass::unlimited(), LONG)
+        .await
+        .unwrap_or_else(|fault| panic!("{fault:?}"));
     assert_eq!((reply.status, bank.heard().len()), (StatusCode::OK, 3));
 
     for request in [get(), post(), HttpRequest::new(Method::DELETE, "/v1/payments/pay_1")] {
         let bank = ScriptedBank::new(acts()).await;
-        let reply = wire(&bank.url).send(request, LONG).await.unwrap_or_else(|fault| panic!("{fault:?}"));
+        let reply = wire(&bank.url)
+            .send(request, &Pass::unlimited(), LONG)
+            .await
+            .unwrap_or_else(|fault| panic!("{fault:?}"));
         assert_eq!((reply.status, bank.heard().len()), (StatusCode::SERVICE_UNAVAILABLE, 1));
     }
 }
@@ -180,7 +191,10 @@ async fn a_read_that_fails_each_time_ends_with_what_the_last_attempt_brought() {
     assert_eq!(bank.heard().len(), 4);
     let too_many = vec![answer("429 Too Many Requests", "{}"); 2];
     let bank = ScriptedBank::new(too_many).await;
-    let reply = wire(&bank.url).send(get().several(), LONG).await.unwrap_or_else(|fault| panic!("{fault:?}"));
+    let reply = wire(&bank.url)
+        .send(get().several(), &Pass::unlimited(), LONG)
+        .await
+        .unwrap_or_else(|fault| panic!("{fault:?}"));
     assert_eq!((reply.status, bank.heard().len()), (StatusCode::TOO_MANY_REQUESTS, 1));
 }
 

@@ -10,6 +10,7 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 use workflows::engine::{Class, Refusal};
+use workflows::planted;
 use workflows::time::At;
 
 use crate::providers::http::HttpReply;
@@ -36,6 +37,9 @@ pub(super) fn setback(reply: &HttpReply, now: At) -> Setback {
             }
             None => Setback::Unknown("an error without a code"),
         },
+        status if status.is_server_error() && planted::is("a 5xx is a refusal") => {
+            refused("PAYMENT_FAILED".to_owned(), Class::Final)
+        }
         status if status.is_server_error() => Setback::Unknown("the provider failed"),
         status if status.is_redirection() => Setback::Unknown("the provider redirects"),
         _ => Setback::Unknown("an answer that the contract does not know"),

@@ -10,6 +10,7 @@ use workflows::accounts::Iban;
 use workflows::engine::{Class, Refusal};
 use workflows::ids::EndToEndId;
 use workflows::money::{Currency, Money};
+use workflows::planted;
 use workflows::ports::payments::{BankId, FoundPayment, ProviderPaymentId, TransactionStatus};
 use workflows::ports::{PaymentsCall, PaymentsReply};
 use workflows::time::At;
@@ -28,7 +29,7 @@ pub(in super::super) fn payment(call: &PaymentsCall, reply: &HttpReply, now: At)
         PaymentsCall::Status { .. } => standing(reply, now),
         PaymentsCall::Locate { end_to_end, .. } => found(end_to_end, reply, now),
         PaymentsCall::Cancel { .. } => cancelled(reply, now),
-        PaymentsCall::Probe { .. } => health(reply, now).map(|()| PaymentsReply::Ready),
+        PaymentsCall::Probe { bank } => ready(bank, reply, now),
     }
 }
 
@@ -37,23 +38,38 @@ pub(in super::super) fn about_consent(reply: &HttpReply) -> bool {
     code(reply).is_some_and(|code| is_consent(&code))
 }
 
-/// The answer of `GET /health`.
-pub(in super::super) fn health(reply: &HttpReply, now: At) -> Outcome<()> {
-    match reply.status {
-        status if status.is_success() => Ok(()),
-        StatusCode::FORBIDDEN => {
-            let code = code(reply).unwrap_or_else(|| "FORBIDDEN".to_owned());
-            Err(Setback::Refused(Refusal { code, class: Class::Credential }))
-        }
-        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => Err(setback(reply, now)),
-        _ => Err(Setback::Unknown("the provider is not healthy")),
-    }
-}
-
 /// The answer of `GET /banks`.
 pub(in super::super) fn banks(reply: &HttpReply, now: At) -> Outcome<Vec<Bank>> {
     let banks: Vec<WireBank> = ok(reply, now)?;
     banks.into_iter().map(|bank| bank.read().ok_or(UNREADABLE)).collect()
+}
+
+/// The answer of `GET /banks`, asked to see whether the provider is there, knows us, and reaches a bank. A bank that it
+/// does not list may be one that it does not watch.
+fn ready(bank: &BankId, reply: &HttpReply, now: At) -> Outcome<PaymentsReply> {
+    #[derive(Deserialize)]
+    struct Watched {
+        id: Value,
+        status: Value,
+    }
+    match reply.status {
+        StatusCode::OK => {}
+        StatusCode::FORBIDDEN => {
+            let code = code(reply).unwrap_or_else(|| "FORBIDDEN".to_owned());
+            return Err(Setback::Refused(Refusal { code, class: Class::Credential }));
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => return Err(setback(reply, now)),
+        _ => return Err(Setback::Unknown("the provider is not healthy")),
+    }
+    let banks: Vec<Value> = parsed(reply)?;
+    let mut watched = banks.into_iter().filter_map(|bank| serde_json::from_value::<Watched>(bank).ok());
+    let is_offline = |found: Watched| {
+        found.id == *bank.0 && found.status.as_str().map(availability) == Some(Availability::Offline)
+    };
+    if watched.any(is_offline) {
+        return Err(Setback::Unknown("the provider does not reach the bank"));
+    }
+    Ok(PaymentsReply::Ready)
 }
 
 /// The answer of `POST /v1/consents`.
@@ -232,6 +248,7 @@ fn cancelled(reply: &HttpReply, now: At) -> Outcome<PaymentsReply> {
     match reply.status {
         StatusCode::OK | StatusCode::NO_CONTENT => Ok(PaymentsReply::Cancelled),
         StatusCode::NOT_FOUND => Err(no_such(reply)),
+        StatusCode::CONFLICT if planted::is("a refused cancellation is one") => Ok(PaymentsReply::Cancelled),
         StatusCode::CONFLICT | StatusCode::METHOD_NOT_ALLOWED => Err(last_word(reply, "STATUS_INVALID")),
         StatusCode::UNAUTHORIZED if !about_consent(reply) => Err(setback(reply, now)),
         StatusCode::TOO_MANY_REQUESTS => Err(setback(reply, now)),
@@ -315,18 +332,22 @@ fn consent_status(word: &str) -> ConsentStatus {
     }
 }
 
+fn availability(word: &str) -> Availability {
+    match word {
+        "online" => Availability::Online,
+        "degraded" => Availability::Degraded,
+        "offline" => Availability::Offline,
+        _ => Availability::Unrecognised,
+    }
+}
+
 impl WireBank {
     fn read(self) -> Option<Bank> {
         Some(Bank {
             id: BankId(id(self.id)?),
             name: plain(self.name)?,
             country: plain(self.country)?,
-            status: match self.status.as_str() {
-                "online" => Availability::Online,
-                "degraded" => Availability::Degraded,
-                "offline" => Availability::Offline,
-                _ => Availability::Unrecognised,
-            },
+            status: availability(&self.status),
             last_checked: instant(self.last_checked.as_deref()),
         })
     }

@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use serde::Serialize;
 use uuid::Uuid;
 use workflows::accounts::Bic;
+use workflows::planted;
 use workflows::ports::PaymentsCall;
 use workflows::ports::payments::{CreditorAccount, Initiation, Product, ReplayKey};
 
@@ -29,13 +30,9 @@ pub(in super::super) fn payment(call: &PaymentsCall, fresh: Uuid) -> Drafted {
         PaymentsCall::Cancel { payment, .. } => {
             new(Method::DELETE, format!("/v1/payments/{}", escaped(&payment.0)), fresh)
         }
-        PaymentsCall::Probe { .. } => health(fresh),
+        // Real contracts have no call for it, and one that asks for no credentials would not show whether we have any.
+        PaymentsCall::Probe { .. } => banks(fresh),
     }
-}
-
-/// `GET /health`
-pub(in super::super) fn health(fresh: Uuid) -> Drafted {
-    new(Method::GET, "/health", fresh)
 }
 
 /// `GET /banks`
@@ -132,7 +129,7 @@ fn initiate(initiation: &Initiation, fresh: Uuid) -> Drafted {
         Product::Domestic => "domestic-transfer",
     };
     new(Method::POST, format!("/v1/payments/{product}"), fresh)?
-        .with_any(REQUEST_ID, initiation.replay_key.as_ref().map(ReplayKey::as_str))?
+        .with_any(REQUEST_ID, key_of(initiation))?
         .with_any(CONSENT_ID, initiation.consent.as_deref())?
         .with(REDIRECT_URI, &initiation.redirect_uri)?
         .with_any(PSU_IP_ADDRESS, ip(initiation.psu_ip).as_deref())?
@@ -140,7 +137,7 @@ fn initiate(initiation: &Initiation, fresh: Uuid) -> Drafted {
             debtor_account: Account::Iban(initiation.debtor.as_str()),
             instructed_amount: Amount {
                 currency: initiation.amount.currency.as_str(),
-                amount: initiation.amount.to_decimal_string(),
+                amount: amount_of(initiation),
             },
             creditor_name: initiation.creditor_name.as_str(),
             creditor_account: match &initiation.creditor {
@@ -151,6 +148,22 @@ fn initiate(initiation: &Initiation, fresh: Uuid) -> Drafted {
             end_to_end_identification: initiation.end_to_end.as_str(),
             remittance_information_unstructured: initiation.remittance_information.as_str(),
         })
+}
+
+/// The key that makes a repetition safe.
+fn key_of(initiation: &Initiation) -> Option<&str> {
+    if planted::is("a new key for each attempt") {
+        return None;
+    }
+    initiation.replay_key.as_ref().map(ReplayKey::as_str)
+}
+
+fn amount_of(initiation: &Initiation) -> String {
+    let mut amount = initiation.amount;
+    if planted::is("an amount without its øre") {
+        amount.minor -= amount.minor % 100;
+    }
+    amount.to_decimal_string()
 }
 
 fn ip(address: Option<IpAddr>) -> Option<String> {

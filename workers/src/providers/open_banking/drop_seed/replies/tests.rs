@@ -40,8 +40,10 @@ fn reply(recorded: &'static str) -> (&'static str, HttpReply) {
 
 fn call(operation: &str) -> PaymentsCall {
     let found = every_call().into_iter().find(|(name, _)| *name == operation);
-    let (_, Call::Payments(call)) = found.expect("an operation");
-    call
+    match found.expect("an operation") {
+        (_, Call::Payments(call)) => call,
+        (_, other) => panic!("{other:?} is not about a payment"),
+    }
 }
 
 /// Reads every recorded answer of an operation and compares it with the table, which has a line for each.
@@ -244,7 +246,12 @@ fn a_provider_is_ready_when_it_says_so() {
         "probe",
         &[
             ("ready", Finding::Done(Reply::Payments(PaymentsReply::Ready))),
-            ("ready without a word", Finding::Done(Reply::Payments(PaymentsReply::Ready))),
+            ("ready, a bank that is not listed", Finding::Done(Reply::Payments(PaymentsReply::Ready))),
+            ("ready, another bank offline", Finding::Done(Reply::Payments(PaymentsReply::Ready))),
+            ("ready, entries that cannot be read", Finding::Done(Reply::Payments(PaymentsReply::Ready))),
+            ("the bank offline", unknown("the provider does not reach the bank")),
+            ("a page of somebody else", unknown(CANNOT_READ)),
+            ("nothing said", unknown("the provider is not healthy")),
             ("key unknown", refused("invalid_api_key", Class::Credential)),
             ("forbidden", refused("FORBIDDEN", Class::Credential)),
             ("too many calls", limited("RATE_LIMIT_EXCEEDED", Some(7))),

@@ -74,11 +74,12 @@ fn the_other_questions_about_a_payment_are_their_address() {
         ("status", "GET /v1/payments/pay_1/status"),
         ("locate", "GET /v1/payments?endToEndIdentification=tx-00000000000000000000000000000007"),
         ("cancel", "DELETE /v1/payments/pay_1"),
-        ("probe", "GET /health"),
+        ("probe", "GET /banks"),
     ];
     let calls = every_call();
     for (operation, line) in expected {
-        let (_, Call::Payments(call)) = calls.iter().find(|(name, _)| *name == operation).expect("a call");
+        let (_, call) = calls.iter().find(|(name, _)| *name == operation).expect("a call");
+        let Call::Payments(call) = call else { panic!("{operation} is not about a payment") };
         let all =
             format!("{line}\naccept: application/json\nx-request-id: 00000000-0000-0000-0000-000000000011\n");
         assert_eq!(written(payment(call, FRESH)), all);

@@ -1,0 +1,277 @@
+//! What a control is about: everything, a provider, a bank, or one operation at a bank.
+
+use std::fmt;
+
+use workflows::engine::Lane;
+
+/// How far a control reaches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// Everything behind a provider.
+    Provider(String),
+    /// Everything at a bank behind a provider.
+    Bank(String, String),
+}
+
+impl Scope {
+    /// A bank behind a provider.
+    pub fn bank(provider: &str, bank: &str) -> Self {
+        Scope::Bank(provider.to_owned(), bank.to_owned())
+    }
+
+    /// Whether it reaches this bank.
+    pub fn covers(&self, provider: &str, bank: &str) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Provider(of) => of == provider,
+            Scope::Bank(of, at) => of == provider && at == bank,
+        }
+    }
+
+    /// Reads what [`Scope`] writes: nothing, `neonomics` or `neonomics/dnb`.
+    pub(super) fn parse(text: &str) -> Self {
+        match text.split_once('/') {
+            Some((provider, bank)) => Scope::bank(provider, bank),
+            None if text.is_empty() => Scope::All,
+            None => Scope::Provider(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::All => Ok(()),
+            Scope::Provider(provider) => f.write_str(provider),
+            Scope::Bank(provider, bank) => write!(f, "{provider}/{bank}"),
+        }
+    }
+}
+
+/// What is asked of a bank, as far as breakers tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// Reads of accounts and consents.
+    Aisp,
+    /// A payment is created: where money begins to move.
+    Initiate,
+    /// Where does a payment stand? Looking for one by our own id shares it.
+    Status,
+    /// A payment is taken back.
+    Cancel,
+}
+
+impl Operation {
+    /// Every one.
+    pub const ALL: [Operation; 4] =
+        [Operation::Aisp, Operation::Initiate, Operation::Status, Operation::Cancel];
+
+    /// Its word in subjects, lanes and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Aisp => "aisp",
+            Operation::Initiate => "initiate",
+            Operation::Status => "status",
+            Operation::Cancel => "cancel",
+        }
+    }
+
+    /// The operation of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.as_str() == word)
+    }
+
+    /// The lane of it at a bank.
+    pub fn lane(self, provider: &str, bank: &str) -> Lane {
+        Lane::of(provider, bank, self.as_str())
+    }
+}
+
+/// Which breaker: a provider's own, or one of an operation at a bank. One bank's never closes another bank's lanes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BreakerId {
+    /// The provider as such: it cannot be reached.
+    Provider(String),
+    /// An operation at a bank: provider, bank, operation.
+    Bank(String, String, Operation),
+}
+
+impl BreakerId {
+    /// The provider that it belongs to.
+    pub fn provider(&self) -> &str {
+        match self {
+            BreakerId::Provider(provider) | BreakerId::Bank(provider, ..) => provider,
+        }
+    }
+
+    /// The bank, unless it is the provider's own.
+    pub fn bank(&self) -> Option<&str> {
+        match self {
+            BreakerId::Provider(_) => None,
+            BreakerId::Bank(_, bank, _) => Some(bank),
+        }
+    }
+
+    /// What it is that stands still, for logs: `all` for a provider.
+    pub fn operation(&self) -> &'static str {
+        match self {
+            BreakerId::Provider(_) => "all",
+            BreakerId::Bank(_, _, operation) => operation.as_str(),
+        }
+    }
+
+    /// Whether new payments stand still with it.
+    pub(super) fn stops_money(&self) -> bool {
+        matches!(self, BreakerId::Provider(_) | BreakerId::Bank(_, _, Operation::Initiate))
+    }
+
+    /// Whether it closes this lane.
+    pub(super) fn covers(&self, place: Place<'_>) -> bool {
+        match self {
+            BreakerId::Provider(provider) => provider == place.provider,
+            BreakerId::Bank(provider, bank, operation) => {
+                provider == place.provider && bank == place.bank && place.work.operation() == Some(*operation)
+            }
+        }
+    }
+
+    pub(super) fn parse(subject: &str) -> Option<Self> {
+        let mut parts = subject.split('/');
+        let provider = parts.next()?.to_owned();
+        let (bank, operation) = match (parts.next(), parts.next(), parts.next()) {
+            (None, None, None) => return Some(BreakerId::Provider(provider)),
+            (Some(bank), Some(operation), None) => (bank.to_owned(), Operation::parse(operation)?),
+            _ => return None,
+        };
+        Some(BreakerId::Bank(provider, bank, operation))
+    }
+}
+
+impl fmt::Display for BreakerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BreakerId::Provider(provider) => f.write_str(provider),
+            BreakerId::Bank(provider, bank, operation) => {
+                write!(f, "{provider}/{bank}/{}", operation.as_str())
+            }
+        }
+    }
+}
+
+/// What a lane holds, as far as controls are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Attempts of an operation.
+    Attempts(Operation),
+    /// Parked payments that wait to be let through: nothing of them is sent here.
+    Queue,
+    /// Anything else: it stands still with its provider only.
+    Other,
+}
+
+impl Work {
+    /// The operation that decides about it: a queue follows what it leads to.
+    pub(super) fn operation(self) -> Option<Operation> {
+        match self {
+            Work::Attempts(operation) => Some(operation),
+            Work::Queue => Some(Operation::Initiate),
+            Work::Other => None,
+        }
+    }
+
+    /// Whether money begins to move here.
+    pub(super) fn is_money(self) -> bool {
+        self.operation() == Some(Operation::Initiate)
+    }
+}
+
+/// A lane taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub(super) provider: &'a str,
+    pub(super) bank: &'a str,
+    pub(super) work: Work,
+}
+
+impl<'a> Place<'a> {
+    /// Of a lane; the lane of timers has none, and is never shut.
+    pub(super) fn of(lane: &'a Lane) -> Option<Self> {
+        let (provider, bank, operation) = lane.parts()?;
+        let work = match operation {
+            "aisp" | "consent" | "balances" => Work::Attempts(Operation::Aisp),
+            "initiate" => Work::Attempts(Operation::Initiate),
+            "status" | "locate" => Work::Attempts(Operation::Status),
+            "cancel" => Work::Attempts(Operation::Cancel),
+            "queue" => Work::Queue,
+            _ => Work::Other,
+        };
+        Some(Place { provider, bank, work })
+    }
+
+    /// The breakers that stand before it, the provider's first.
+    pub(super) fn breakers(&self) -> Vec<BreakerId> {
+        let provider = BreakerId::Provider(self.provider.to_owned());
+        let bank = self
+            .work
+            .operation()
+            .map(|operation| BreakerId::Bank(self.provider.to_owned(), self.bank.to_owned(), operation));
+        [Some(provider), bank].into_iter().flatten().collect()
+    }
+}
+
+/// Whether a lane is one that parked work waits in until it is let through.
+pub(crate) fn is_queue(lane: &Lane) -> bool {
+    matches!(lane.parts(), Some((_, _, "queue")))
+}
+
+/// Whether what cannot be sent in this lane is turned away at once instead of waiting in it: a payment that was never
+/// sent is parked, so that its payer is told.
+pub(crate) fn turns_away(lane: &Lane) -> bool {
+    matches!(Place::of(lane), Some(Place { work: Work::Attempts(Operation::Initiate), .. }))
+}
+
+/// The queue whose payments are sent in this lane.
+pub(crate) fn queue_before(lane: &Lane) -> Option<Lane> {
+    let (provider, bank, _) = lane.parts().filter(|_| turns_away(lane))?;
+    Some(Lane::of(provider, bank, "queue"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_covers_its_operation_at_its_bank_and_a_providers_own_everything_of_it() {
+        let provider = BreakerId::Provider("neonomics".to_owned());
+        let initiate = BreakerId::parse("neonomics/dnb/initiate").expect("written so");
+        for (lane, by_provider, by_bank) in [
+            ("neonomics/dnb/initiate", true, true),
+            ("neonomics/dnb/queue", true, true),
+            ("neonomics/dnb/status", true, false),
+            ("neonomics/dnb/locate", true, false),
+            ("neonomics/dnb/cancel", true, false),
+            ("neonomics/nordea/initiate", true, false),
+            ("swan/dnb/initiate", false, false),
+        ] {
+            let lane = Lane::stored(lane.to_owned());
+            let place = Place::of(&lane).expect("a lane of a bank");
+            assert_eq!((provider.covers(place), initiate.covers(place)), (by_provider, by_bank), "{lane:?}");
+        }
+        assert_eq!(Place::of(&Lane::timers()), None);
+    }
+
+    #[test]
+    fn subjects_read_as_they_are_written() {
+        for text in ["neonomics", "neonomics/dnb/initiate", "neonomics/sparebank1-ostlandet/aisp"] {
+            assert_eq!(BreakerId::parse(text).expect(text).to_string(), text);
+        }
+        for text in ["neonomics/dnb", "neonomics/dnb/pay", "neonomics/dnb/initiate/x"] {
+            assert_eq!(BreakerId::parse(text), None, "{text}");
+        }
+        for text in ["", "neonomics", "neonomics/dnb"] {
+            assert_eq!(Scope::parse(text).to_string(), text);
+        }
+    }
+}
