@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use workers::ports::SystemIds;
-use workers::providers::http::Unusable;
+use workers::ports::{AnchoredClock, SystemIds};
+use workers::process::{Neighbourhood, Visit};
+use workers::providers::http::{NO_TURN, Unusable};
 use workers::providers::{Context, Setback};
 use workers::store::{self, Migrations, OpenError, Options, Purpose, Trouble};
 
@@ -43,7 +44,18 @@ pub async fn run(config: &Config) -> Result<(), CheckError> {
     database.store.ping().await?;
     println!("database: ok");
     let provider = provider::payments(&config.neonomics, database.store.clock(), Arc::new(SystemIds))?;
-    let asked = provider.health(&Context::new(&SystemIds, PATIENCE)).await;
+    let neighbours = Arc::clone(&database.neighbours);
+    let neighbourhood = Neighbourhood {
+        neighbours,
+        limits: provider::limits(&config.neonomics),
+        clock: Arc::new(AnchoredClock::wall()),
+    };
+    let visit = Visit::begin(neighbourhood, &SystemIds);
+    let asked = match visit.pass(provider::NAME, PATIENCE).await {
+        Some(pass) => provider.banks(&Context::new(&SystemIds, PATIENCE, pass)).await.map(drop),
+        None => Err(Setback::NotSent(NO_TURN)),
+    };
+    visit.end().await;
     database.upkeep.close().await;
     asked.map_err(|setback| CheckError::Answer(in_words(setback)))?;
     println!("provider: ok");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use sluse::config::{self, Config, Environment};
-use sluse::{check, dev, keys, log, service};
+use sluse::{check, dev, keys, log, operator, scan, service};
 
 /// A failure on the way out of `main`.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -30,6 +30,8 @@ enum Command {
     Migrate,
     /// Check the settings, the database and the provider.
     Check,
+    /// Look for anything stored that cannot be: work without a way on, tasks without work, broken histories.
+    Scan(scan::Args),
     /// Make or revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -37,6 +39,11 @@ enum Command {
     Settings,
     /// Run the sandbox: a bank to practise on.
     Sandbox(sandbox::Args),
+    #[command(flatten)]
+    Operate(operator::Command),
+    /// Run simulated worlds of payments and faults, or a day without the provider; fails at a violation and tells the
+    /// shortest run that leads to it.
+    Simulate(simulator::command::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,7 +55,7 @@ fn main() -> ExitCode {
     let CommandLine { command } =
         CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             let causes = std::iter::successors(failure.source(), |cause| (*cause).source());
             let causes: Vec<_> = causes.map(|cause| format!(": {cause}")).collect();
@@ -61,13 +68,22 @@ fn main() -> ExitCode {
 /// The environment as far as logging goes: the demonstration tells its own story unless somebody wants the log too.
 fn log_environment(command: &Command) -> Environment {
     let environment = Environment::of_process();
-    if matches!(command, Command::Dev(_)) { environment.with_default("LOG", "warn") } else { environment }
+    // So do the operators' commands: what they print is for whoever gave them.
+    if matches!(command, Command::Dev(_) | Command::Operate(_)) {
+        environment.with_default("LOG", "warn")
+    } else {
+        environment
+    }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Settings = command {
         print!("{}", config::env_example());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Its worlds have runtimes of their own, and no log but the one of a violation.
+    if let Command::Simulate(args) = command {
+        return Ok(simulator::command::tell(args));
     }
     let environment = Environment::of_process();
     log::start(&config::log(&log_environment(&command))?);
@@ -79,10 +95,24 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Work => service::work(Config::read(&environment)?).await?,
             Command::Migrate => service::migrate(&config::database_url(&environment)?).await?,
             Command::Check => check::run(&Config::read(&environment)?).await?,
+            Command::Scan(args) => scan::run(&args, &Config::read(&environment)?).await?,
             Command::Keys(command) => keys::run(command, &config::database_url(&environment)?).await?,
             Command::Sandbox(args) => sandbox::run(args).await?,
-            Command::Settings => {}
+            Command::Operate(command) => {
+                return Ok(operator::run(command, &config::remote(&environment)?).await);
+            }
+            Command::Settings | Command::Simulate(_) => {}
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_line_is_well_formed() {
+        super::CommandLine::command().debug_assert();
+    }
 }

@@ -1,16 +1,18 @@
-//! The payments provider of the settings, and the switch in front of it.
+//! The payments provider of the settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use workers::limits::Terms;
 use workers::ports::{Clock, Ids};
+use workers::providers::TokenSource;
 use workers::providers::http::Unusable;
 use workers::providers::open_banking::{OpenBanking, Settings};
-use workers::providers::{Mode, TokenSource};
 
-use crate::config::{Neonomics, NeonomicsProfile, PispMode};
+use crate::config::{Neonomics, NeonomicsProfile};
 
 /// The provider's name in lanes and logs.
-const NAME: &str = "neonomics";
+pub const NAME: &str = "neonomics";
 
 /// The provider, not connected yet.
 ///
@@ -30,17 +32,19 @@ pub fn payments(
         connect_timeout: neonomics.connect_timeout,
         read_timeout: neonomics.read_timeout,
         retry_base: neonomics.retry_base,
+        consent_days: neonomics.consent_days,
     };
     OpenBanking::open(settings, clock, ids)
 }
 
-/// Where the switch stands at the start.
-pub fn mode(mode: PispMode) -> Mode {
-    match mode {
-        PispMode::Live => Mode::Live,
-        PispMode::Queue => Mode::Queue,
-        PispMode::Disabled => Mode::Disabled,
-    }
+/// What it takes from all processes together, under the name that its lanes begin with (AI-14).
+pub fn limits(neonomics: &Neonomics) -> BTreeMap<Arc<str>, Terms> {
+    let terms = Terms {
+        limit: neonomics.limit,
+        retry_percent: neonomics.retry_percent,
+        longest_call: neonomics.attempt(),
+    };
+    BTreeMap::from([(NAME.into(), terms)])
 }
 
 /// A client's credentials before a fixed key: tokens expire, keys do not.

@@ -12,17 +12,23 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use workers::balances::{Balances, Guarded, Parts, Patience};
+use workers::controls::{self, Controls};
 use workers::engine::Engine;
-use workers::ports::SystemIds;
-use workers::process::{self, Drained};
-use workers::providers::{Gate, Providers, Switch};
-use workers::store::{self, Database, OpenError};
+use workers::ports::{AnchoredClock, SystemIds};
+use workers::process::{self, Drained, Neighbourhood};
+use workers::providers::{Consented, Providers, Register};
+use workers::scanner::Scanner;
+use workers::store::{self, Database, OpenError, Trouble};
+use workflows::bench::Bench;
 use workflows::engine::Book;
 use workflows::qr_payment::QrPayment;
 use workflows::remittance::Remittance;
 
 use crate::config::Config;
+use crate::desk::{Desk, Drawers};
 use crate::http::{self, Services, Settings, Unusable};
+use crate::metrics::{self, Metrics};
 use crate::provider;
 
 /// How often the clock is set by the database's.
@@ -37,6 +43,9 @@ pub enum ServiceError {
     /// No provider.
     #[error("could not set up the payments provider")]
     Provider(#[from] workers::providers::http::Unusable),
+    /// The database, after it was opened.
+    #[error("could not read what may be sent")]
+    Controls(#[from] Trouble),
     /// No address.
     #[error("could not listen on {address}")]
     Listen {
@@ -71,9 +80,15 @@ pub struct Running {
 struct Half {
     engine: Engine,
     database: Database,
-    switch: Switch,
+    balances: Balances,
+    controls: Controls,
     work: Option<JoinHandle<Drained>>,
+    desk: Desk,
     resync: JoinHandle<()>,
+    following_up: JoinHandle<()>,
+    scanner: Option<Arc<Scanner>>,
+    scanning: Option<JoinHandle<()>>,
+    metrics: Option<JoinHandle<std::io::Result<()>>>,
 }
 
 /// Serves until a signal: front-end and, unless `WORKERS` is 0, steps. Prints one line to stdout when it answers.
@@ -137,10 +152,16 @@ pub async fn start(config: Config) -> Result<Running, ServiceError> {
     let app = Services {
         engine: half.engine.clone(),
         registry: Arc::clone(&half.database.registry),
-        payments: half.switch.clone(),
+        balances: half.balances.clone(),
+        desk: half.desk.clone(),
+        controls: half.controls.clone(),
         settings,
     };
-    let router = http::router(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
+    let router = match config.front.metrics_bind {
+        Some(_) => http::router(Arc::new(app)),
+        None => http::router(Arc::new(app)).merge(metrics::router(half.metrics())),
+    };
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     // An answer or event is written whole; waiting for more to send with it would only delay it.
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
@@ -183,6 +204,10 @@ impl Running {
 }
 
 impl Half {
+    fn metrics(&self) -> Metrics {
+        Metrics { engine: self.engine.clone(), scanner: self.scanner.clone() }
+    }
+
     /// Waits for the steps in flight, within the time that they were given, and closes the database.
     async fn end(self) {
         if let Some(work) = self.work {
@@ -195,7 +220,14 @@ impl Half {
                 Err(error) => tracing::error!(%error, "the performing half ended by itself"),
             }
         }
-        self.resync.abort();
+        let scanning = self.scanning.into_iter();
+        // What was not told yet is told by the next process.
+        for task in [self.resync, self.following_up].into_iter().chain(scanning) {
+            task.abort();
+        }
+        if let Some(metrics) = self.metrics {
+            metrics.abort();
+        }
         self.database.upkeep.close().await;
     }
 }
@@ -203,20 +235,85 @@ impl Half {
 /// Database, engine and steps.
 async fn half(config: &Config, stopped: watch::Receiver<bool>) -> Result<Half, ServiceError> {
     let database = store::open(config.database_url.expose_secret(), &store::Options::default()).await?;
-    let book = Book::default().with::<Remittance>().with::<QrPayment>();
     let options = process::Options {
         steps_in_flight: config.workers.at_once,
         lease: config.workers.lease,
         grace: config.front.drain_timeout,
     };
     let ids = Arc::new(SystemIds);
-    let payments = provider::payments(&config.neonomics, database.store.clock(), ids.clone())?;
-    let switch = Switch::new(provider::mode(config.payments.mode));
-    let providers = Arc::new(Providers::new(Arc::new(Gate::new(payments, switch.clone()))));
-    let (engine, work) = process::assemble(Arc::clone(&database.store), book, providers, ids, options);
+    let clock = database.store.clock();
+    let rules = controls::Settings { rate: config.neonomics.limit.per_second, ..config.controls.clone() };
+    let controls = Controls::open(Arc::clone(&database.controls), Arc::clone(&clock), &*ids, rules).await?;
+    let aggregator = Arc::new(provider::payments(&config.neonomics, Arc::clone(&clock), ids.clone())?);
+    let register = Register::new(Arc::clone(&database.registry), Arc::clone(&clock));
+    let banks = Consented::new(Arc::clone(&aggregator), Arc::clone(&database.registry), Arc::clone(&clock));
+    let providers = Arc::new(Providers::new(Arc::new(banks), Arc::new(register)));
+    let neighbourhood = Neighbourhood {
+        neighbours: Arc::clone(&database.neighbours),
+        limits: provider::limits(&config.neonomics),
+        clock: Arc::new(AnchoredClock::wall()),
+    };
+    let store = Arc::clone(&database.store);
+    let (engine, work) = process::assemble_among(
+        neighbourhood,
+        (store, &controls),
+        book(config),
+        providers,
+        ids.clone(),
+        options,
+    );
+    let balances = Balances::new(Parts {
+        store: Arc::clone(&database.balances),
+        registry: Arc::clone(&database.registry),
+        bank: aggregator,
+        admission: Arc::new(Guarded::new(controls.clone())),
+        limits: engine.limits().clone(),
+        clock,
+        ids,
+        patience: Patience::new(config.neonomics.attempt(), config.neonomics.retry_base),
+    });
+    // Who performs steps also looks for those that nobody will perform.
+    let scanner = work.is_some().then(|| Arc::new(engine.scanner(Arc::clone(&database.audit))));
+    let scanning = scanner.as_ref().map(|scanner| {
+        let (scanner, every, stopped) = (Arc::clone(scanner), config.workers.scan_every, stopped.clone());
+        tokio::spawn(async move { scanner.run(every, ending(stopped)).await })
+    });
     let work = work.map(|work| tokio::spawn(work.run(ending(stopped))));
     let resync = tokio::spawn(keep_time(database.clone()));
-    Ok(Half { engine, database, switch, work, resync })
+    let drawers = Drawers {
+        approvals: Arc::clone(&database.approvals),
+        actions: Arc::clone(&database.actions),
+        notices: Arc::clone(&database.notices),
+    };
+    let desk = Desk::new(engine.clone(), drawers, config.approval_expiry);
+    let following_up = tokio::spawn(desk.clone().follow_up());
+    let mut half = Half {
+        engine,
+        database,
+        balances,
+        controls,
+        work,
+        desk,
+        resync,
+        following_up,
+        scanner,
+        scanning,
+        metrics: None,
+    };
+    if let Some(address) = config.front.metrics_bind {
+        let refused = |source| ServiceError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        tracing::info!(address = %listener.local_addr().map_err(refused)?, "metrics are served");
+        let router = metrics::router(half.metrics());
+        half.metrics = Some(tokio::spawn(axum::serve(listener, router).into_future()));
+    }
+    Ok(half)
+}
+
+/// Every workflow of the product, and the one that it is measured with where that is wanted.
+pub(crate) fn book(config: &Config) -> Book {
+    let product = Book::default().with::<Remittance>().with::<QrPayment>();
+    if config.bench { product.with::<Bench>() } else { product }
 }
 
 async fn keep_time(database: Database) {

@@ -1,6 +1,7 @@
 //! What the service was told from outside, read once at start. The one rule: a value that cannot be understood stops
 //! the start and is named, and no value is ever printed.
 
+mod controls;
 mod parse;
 mod setting;
 mod table;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
+use workers::limits::Limit;
 use workflows::money::Money;
 
 pub use parse::{duration, some_duration};
@@ -31,6 +33,21 @@ pub struct Config {
     pub payments: Payments,
     /// Whom it asks.
     pub neonomics: Neonomics,
+    /// How long a second person has to decide a request.
+    pub approval_expiry: Duration,
+    /// What may be sent, where nobody has said otherwise since.
+    pub controls: workers::controls::Settings,
+    /// Whether the bench workflow is known and served.
+    pub bench: bool,
+}
+
+/// Where the operators' commands find the running service, and as whom they speak.
+#[derive(Debug)]
+pub struct Remote {
+    /// Where it is. No trailing slash.
+    pub url: String,
+    /// The API key.
+    pub key: Option<SecretString>,
 }
 
 /// How the service is reached.
@@ -38,6 +55,8 @@ pub struct Config {
 pub struct Front {
     /// Where it listens.
     pub bind: SocketAddr,
+    /// Where metrics are served, when that is not here.
+    pub metrics_bind: Option<SocketAddr>,
     /// How browsers and banks reach it, when that is not `http://{BIND}`. No trailing slash.
     pub public_base_url: Option<String>,
     /// Where browsers may be sent back to, when that is not its own root.
@@ -82,19 +101,21 @@ pub struct Workers {
     pub at_once: usize,
     /// How long a step stays claimed by a worker that fell silent.
     pub lease: Duration,
+    /// How often a process that performs steps looks for what cannot be.
+    pub scan_every: Duration,
 }
 
 /// What is sold, and how payments behave.
 #[derive(Clone, Debug)]
 pub struct Payments {
-    /// Whether payments are taken.
-    pub mode: PispMode,
     /// How long a customer has at the bank.
     pub sca_timeout: Duration,
     /// Whether queued payments start by themselves.
     pub auto_start: bool,
     /// After how long a payment without an end is shown to operators.
     pub pending_sla: Duration,
+    /// After how long in the queue a payment is no longer sent.
+    pub queue_expiry: Duration,
     /// Smallest and largest remittance (FE-07).
     pub remittance: Limits,
     /// Its fee in basis points (FE-03).
@@ -110,17 +131,6 @@ pub struct Limits {
     pub least: Money,
     /// At most.
     pub most: Money,
-}
-
-/// Whether payments are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PispMode {
-    /// They are made.
-    Live,
-    /// They are accepted and held back.
-    Queue,
-    /// They are refused.
-    Disabled,
 }
 
 /// The payments provider.
@@ -142,6 +152,12 @@ pub struct Neonomics {
     pub read_timeout: Duration,
     /// First pause before a repetition.
     pub retry_base: Duration,
+    /// For how many days a consent is asked for.
+    pub consent_days: u16,
+    /// What it takes from all processes together.
+    pub limit: Limit,
+    /// How many repetitions a hundred first attempts pay for.
+    pub retry_percent: u32,
     /// First pause before a status is asked for,
     pub poll_first: Duration,
     /// and the longest.
@@ -150,6 +166,17 @@ pub struct Neonomics {
     pub visibility_lag: Duration,
     /// For how long a repeated initiation is recognised; `None` = never.
     pub replay_window: Option<Duration>,
+    /// The secrets that pushed notices may be signed with, the current one first; none = no notice is taken.
+    pub webhook_secrets: Vec<SecretString>,
+}
+
+impl Neonomics {
+    /// How long one attempt may take in all.
+    pub fn attempt(&self) -> Duration {
+        /// What it may take beside connecting and reading: a token that has to be fetched first.
+        const OVERHEAD: Duration = Duration::from_secs(5);
+        self.connect_timeout + self.read_timeout + OVERHEAD
+    }
 }
 
 /// An interface that the payments provider speaks.
@@ -178,13 +205,17 @@ impl Config {
         Ok(Config {
             database_url: database_url(from)?,
             tokens: tokens(from, front.mode)?,
-            front,
             workers: Workers {
                 at_once: from.read(&table::WORKERS, parse::number(0))?,
                 lease: from.read(&table::LEASE_MS, parse::millis)?,
+                scan_every: from.read(&table::SCANNER_MS, parse::millis)?,
             },
+            bench: bench(from, front.mode)?,
+            front,
             payments: payments(from)?,
             neonomics: neonomics(from)?,
+            approval_expiry: from.read(&table::APPROVAL_EXPIRY, some_duration)?,
+            controls: controls::read(from)?,
         })
     }
 }
@@ -195,6 +226,14 @@ pub fn database_url(from: &Environment) -> Result<SecretString, BadSetting> {
         let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         if known { Ok(url.into()) } else { Err("must begin with sqlite:// or postgres://") }
     })
+}
+
+/// The settings that the operators' commands need alone.
+///
+/// # Errors
+/// The first one that cannot be understood.
+pub fn remote(from: &Environment) -> Result<Remote, BadSetting> {
+    Ok(Remote { url: from.read(&table::SLUSE_URL, parse::base_url)?, key: from.text(&table::SLUSE_API_KEY)? })
 }
 
 /// What goes to the log; every command has one.
@@ -214,10 +253,12 @@ pub fn log(from: &Environment) -> Result<Log, BadSetting> {
 }
 
 fn front(from: &Environment) -> Result<Front, BadSetting> {
+    let address = |text: &str| {
+        text.parse::<SocketAddr>().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080")
+    };
     Ok(Front {
-        bind: from.read(&table::BIND, |text| {
-            text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080")
-        })?,
+        bind: from.read(&table::BIND, address)?,
+        metrics_bind: from.optional(&table::METRICS_BIND, address)?,
         public_base_url: from.optional(&table::PUBLIC_BASE_URL, parse::base_url)?,
         app_return_urls: from.optional(&table::APP_RETURN_URLS, parse::return_urls)?,
         mode: from.read(
@@ -243,15 +284,21 @@ fn tokens(from: &Environment, mode: ServiceMode) -> Result<Tokens, BadSetting> {
     })
 }
 
+/// Whether the bench workflow is there: nobody's money shares a process with it.
+fn bench(from: &Environment, mode: ServiceMode) -> Result<bool, BadSetting> {
+    let wanted = from.read(&table::BENCH_WORKFLOW, parse::switch)?;
+    match mode {
+        ServiceMode::Live if wanted => Err(BadSetting::new(table::BENCH_WORKFLOW.name, "not in live mode")),
+        ServiceMode::Demo | ServiceMode::Live => Ok(wanted),
+    }
+}
+
 fn payments(from: &Environment) -> Result<Payments, BadSetting> {
     Ok(Payments {
-        mode: from.read(
-            &table::PISP_MODE,
-            one_of(&[("live", PispMode::Live), ("queue", PispMode::Queue), ("disabled", PispMode::Disabled)]),
-        )?,
         sca_timeout: from.read(&table::SCA_TIMEOUT, some_duration)?,
         auto_start: from.read(&table::QUEUE_AUTO_START, parse::switch)?,
         pending_sla: from.read(&table::PENDING_PAYMENT_SLA, some_duration)?,
+        queue_expiry: from.read(&table::PENDING_PAYMENT_EXPIRY, some_duration)?,
         remittance: limits(from, &table::REMITTANCE_MIN, &table::REMITTANCE_MAX)?,
         remittance_fee: from.read(&table::REMITTANCE_FEE_BP, |text| match text.parse() {
             Ok(points @ 0..=10_000) => Ok(points),
@@ -299,11 +346,39 @@ fn neonomics(from: &Environment) -> Result<Neonomics, BadSetting> {
         connect_timeout: from.read(&table::NEONOMICS_CONNECT_TIMEOUT_MS, parse::millis)?,
         read_timeout: from.read(&table::NEONOMICS_READ_TIMEOUT_MS, parse::millis)?,
         retry_base: from.read(&table::NEONOMICS_RETRY_BASE_MS, parse::millis)?,
+        consent_days: from.read(&table::CONSENT_DAYS, |text| match text.parse() {
+            Ok(days @ 1..=180) => Ok(days),
+            Ok(_) | Err(_) => Err("must be a whole number of days from 1 to 180"),
+        })?,
+        limit: Limit {
+            per_second: from.read(&table::NEONOMICS_RATE_PER_SECOND, parse::number(1))?,
+            in_flight: from.read(&table::NEONOMICS_MAX_IN_FLIGHT, parse::number(1))?,
+        },
+        retry_percent: from.read(&table::NEONOMICS_RETRY_BUDGET, |text| match text.parse() {
+            Ok(percent @ 0..=100) => Ok(percent),
+            Ok(_) | Err(_) => Err("must be a whole number of percent from 0 to 100"),
+        })?,
         poll_first,
         poll_most,
         visibility_lag: from.read(&table::NEONOMICS_VISIBILITY_LAG_MS, parse::millis)?,
         replay_window: safe_replay.then_some(replay_window),
+        webhook_secrets: webhook_secrets(from)?,
     })
+}
+
+/// The current secret of pushed notices and the one before it.
+fn webhook_secrets(from: &Environment) -> Result<Vec<SecretString>, BadSetting> {
+    let mut secrets = Vec::new();
+    for setting in [&table::NEONOMICS_WEBHOOK_SECRET, &table::NEONOMICS_WEBHOOK_SECRET_PREVIOUS] {
+        if let Some(secret) = from.text(setting)? {
+            // An empty key would let anybody sign.
+            if secret.expose_secret().is_empty() {
+                return Err(BadSetting::new(setting.name, "must not be empty"));
+            }
+            secrets.push(secret);
+        }
+    }
+    Ok(secrets)
 }
 
 /// Text that is taken as it is.
@@ -363,12 +438,17 @@ mod tests {
             ("QUEUE_AUTO_START", "yes"),
             ("WORKERS", "-1"),
             ("LEASE_MS", "10s"),
+            ("SCANNER_MS", "0"),
+            ("METRICS_BIND", "9090"),
             ("REMITTANCE_MIN", "abc"),
             ("REMITTANCE_MAX", "99"),
             ("REMITTANCE_FEE_BP", "10001"),
             ("NEONOMICS_PROFILE", "berlin-group-1.3.12"),
             ("NEONOMICS_CLIENT_SECRET", ""),
             ("NEONOMICS_POLL_MAX_MS", "1"),
+            ("NEONOMICS_RATE_PER_SECOND", "0"),
+            ("NEONOMICS_MAX_IN_FLIGHT", "0"),
+            ("NEONOMICS_RETRY_BUDGET", "101"),
             ("APP_RETURN_URLS", "javascript:alert(1)"),
         ] {
             let error = read(&[("JWT_SECRET", "s"), ("NEONOMICS_CLIENT_ID", ""), (name, value)]);
@@ -388,6 +468,17 @@ mod tests {
             "JWT_SECRET"
         );
         assert!(read(&[("SERVICE_MODE", "live"), ("JWT_SECRET", SECRET)]).is_ok());
+    }
+
+    #[test]
+    fn nobodys_money_shares_a_process_with_the_bench_workflow() {
+        let bench = |mode| {
+            read(&[("JWT_SECRET", SECRET), ("SERVICE_MODE", mode), ("BENCH_WORKFLOW", "true")])
+                .map(|config| config.bench)
+        };
+        assert_eq!(bench("live").unwrap_err().name, "BENCH_WORKFLOW");
+        assert!(bench("demo").unwrap());
+        assert!(!read(&[("JWT_SECRET", "s")]).unwrap().bench);
     }
 
     #[test]

@@ -96,6 +96,23 @@ impl Environment {
         }
     }
 
+    /// A setting that somebody set, read by `parse`, whatever its default is.
+    pub fn given<T, E: fmt::Display>(
+        &self,
+        setting: &Setting,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, BadSetting> {
+        self.optional(&Setting { fallback: Fallback::Nothing, ..*setting }, parse)
+    }
+
+    /// Every variable whose name begins so, and that is not empty, with its text. For switches, which are no secrets.
+    pub fn beginning_with<'e>(&'e self, prefix: &'e str) -> impl Iterator<Item = (&'e str, &'e str)> {
+        let named = self.variables.iter().filter(move |(name, _)| name.starts_with(prefix));
+        named
+            .map(|(name, value)| (name.as_str(), value.expose_secret()))
+            .filter(|(_, value)| !value.is_empty())
+    }
+
     /// A setting read by `parse`; `None` where it is absent and has no default.
     pub fn optional<T, E: fmt::Display>(
         &self,

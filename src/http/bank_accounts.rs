@@ -94,7 +94,7 @@ pub struct BankAccountResource {
 pub struct OwnerQuery {
     /// Whose; required for backends and operators, one's own otherwise.
     #[param(value_type = Option<String>)]
-    user_id: Option<UserId>,
+    pub user_id: Option<UserId>,
 }
 
 /// Link a bank account to a person, or replace what is known of it.
@@ -139,7 +139,10 @@ pub async fn list(
 
 impl OwnerQuery {
     /// Whose things the caller means, and may read.
-    fn owner(self, caller: &Caller) -> Result<UserId, Problem> {
+    ///
+    /// # Errors
+    /// Those of [`owner`].
+    pub fn owner(self, caller: &Caller) -> Result<UserId, Problem> {
         owner(caller, self.user_id)
     }
 }

@@ -23,7 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
-        let bytes = read(request).await?;
+        let bytes = read(request, MOST_BYTES).await?;
         if !is_json {
             return Err(Code::UnsupportedMediaType.into());
         }
@@ -36,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJ
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
-        let bytes = read(request).await?;
+        let bytes = read(request, MOST_BYTES).await?;
         if bytes.is_empty() {
             return Ok(OptionalJson(T::default()));
         }
@@ -115,17 +115,19 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// The whole body, unless it is too large; one that says so beforehand is not read at all.
-async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+pub async fn read(request: Request, most: usize) -> Result<Vec<u8>, Problem> {
+    let too_large =
+        || Problem::new(Code::PayloadTooLarge, format!("The body is larger than {} KB.", most / 1024));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > MOST_BYTES as u64) {
-        return Err(Code::PayloadTooLarge.into());
+    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > most as u64) {
+        return Err(too_large());
     }
     let mut chunks = request.into_body().into_data_stream();
     let mut body = Vec::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::new(Code::MalformedRequest, "The body broke off."))?;
-        if body.len() + chunk.len() > MOST_BYTES {
-            return Err(Code::PayloadTooLarge.into());
+        if body.len() + chunk.len() > most {
+            return Err(too_large());
         }
         body.extend_from_slice(&chunk);
     }

@@ -26,6 +26,8 @@ const MAC_BYTES: usize = 16;
 const LONGEST_ID: usize = 256;
 /// The address that the provider sends browsers back to (provider profile, browser returns).
 const REGISTERED_PATH: &str = "/v1/payments/callback";
+/// The same for browsers that come from the approval of a consent.
+const CONSENTS_PATH: &str = "/v1/consents/callback";
 
 /// What the bank's redirect brings. Banks may add what they like.
 #[derive(Deserialize, IntoParams)]
@@ -75,7 +77,7 @@ pub async fn returned(
 
 /// Whoever has seen a return address can call it for ever, and each return that is heard asks the bank and stays in the
 /// history. So a payment hears one in each second of the database's time, whatever process it comes to.
-fn once_a_second(id: WorkflowId, now: At) -> InboxKey {
+pub(super) fn once_a_second(id: WorkflowId, now: At) -> InboxKey {
     InboxKey { source: "callback".into(), event: format!("{id} {}", now.as_secs()).into() }
 }
 
@@ -86,7 +88,7 @@ fn named(id: String) -> Option<ProviderPaymentId> {
     ((1..=LONGEST_ID).contains(&id.len()) && printable).then_some(ProviderPaymentId(id))
 }
 
-fn see_app(return_url: &Url, transaction: TransactionId) -> Result<Response, Problem> {
+pub(super) fn see_app(return_url: &Url, transaction: TransactionId) -> Result<Response, Problem> {
     let mut url = return_url.clone();
     url.query_pairs_mut().append_pair("transactionId", &transaction.to_string());
     let location =
@@ -113,6 +115,11 @@ impl Callback {
         Ok(Callback { public_base: public_base.to_owned(), mac })
     }
 
+    /// Where the bank sends the customer's browser after the approval of a consent that a payment waits for.
+    pub fn consent_redirect_uri(&self, transaction: TransactionId) -> String {
+        format!("{}{CONSENTS_PATH}?state={}", self.public_base, self.state(transaction))
+    }
+
     /// Where the bank sends the payer's browser after a payment.
     pub fn redirect_uri(&self, transaction: TransactionId) -> String {
         format!("{}{REGISTERED_PATH}?state={}", self.public_base, self.state(transaction))
@@ -126,7 +133,7 @@ impl Callback {
     }
 
     /// The payment that a `state` of ours names, checked in constant time.
-    fn verify(&self, state: &str) -> Option<TransactionId> {
+    pub(super) fn verify(&self, state: &str) -> Option<TransactionId> {
         let (id, tag) = state.split_once('.')?;
         let id: [u8; 16] = hex::decode(id).ok()?.try_into().ok()?;
         let tag: [u8; MAC_BYTES] = hex::decode(tag).ok()?.try_into().ok()?;

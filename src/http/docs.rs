@@ -20,11 +20,13 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The groups of operations, in the order in which somebody new would read them.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 7] = [
     ("Payments", "Start, follow, cancel and continue payments."),
     ("Recipients", "Whom a person pays."),
     ("Accounts", "A person's accounts at their banks."),
     ("Provisioning", "What the app's backend registers (`service` role)."),
+    ("Operators", "Look after running workflows; every action needs a reason, and some a second person."),
+    ("Webhooks", "What providers push."),
     ("Health", "Whether the service works."),
 ];
 
@@ -39,7 +41,8 @@ pub fn base() -> OpenApi {
          `{{\"error\",\"message\",\"details\"}}`, or RFC 9457 for callers that accept `application/problem+json`. \
          Money is written as decimal strings, time as RFC 3339 in UTC. Unknown fields are refused.\n\n\
          Aliases for the runbooks: `/api/transactions/remittance`, `/api/transactions/qr-payment` and \
-         `/api/payments/callback` are the same handlers as their `/v1` addresses.\n\n\
+         `/api/payments/callback` are the same handlers as their `/v1` addresses; `/api/accounts/balance` writes the \
+         amount as a number and answers 401 where `/v1/accounts/balance` answers 403.\n\n\
          Error codes:\n\n{codes}"
     );
     let info =

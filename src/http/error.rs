@@ -4,7 +4,9 @@
 //! form to whatever else failed on the way: an unknown route, a wrong method, a panic. Nothing internal leaves here.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 
 use axum::body::Body;
@@ -14,12 +16,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use workers::approvals::Rule;
 use workers::store::Trouble;
 use workflows::engine::Unreadable;
 use workflows::payment::Denied;
 
 use super::request_id::X_REQUEST_ID;
+use crate::desk::Unable;
 
 /// An error answer.
 #[derive(Clone, Debug)]
@@ -27,6 +32,19 @@ pub struct Problem {
     code: Code,
     message: Cow<'static, str>,
     details: Vec<Detail>,
+    beside: Beside,
+}
+
+/// What an error answer says beside the error itself, member by member. It may be about somebody's money, so that `Debug`
+/// shows nothing of it.
+#[derive(Clone, Default, Serialize)]
+#[serde(transparent)]
+struct Beside(BTreeMap<String, Box<RawValue>>);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
 }
 
 /// What is wrong with one field.
@@ -50,6 +68,9 @@ pub struct Envelope {
     message: Cow<'static, str>,
     /// The fields at fault; empty when no field is.
     details: Vec<Detail>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    beside: Beside,
 }
 
 /// The body of every error for callers that accept `application/problem+json` (RFC 9457).
@@ -73,6 +94,9 @@ pub struct ProblemDetails {
     error: &'static str,
     /// The fields at fault.
     details: Vec<Detail>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    beside: Beside,
 }
 
 macro_rules! codes {
@@ -115,16 +139,24 @@ codes! {
     MalformedRequest = BAD_REQUEST "malformed_request" "The body is not a JSON object.";
     ValidationFailed = BAD_REQUEST "validation_failed" "Some fields are missing or wrong.";
     IdempotencyKeyRequired = BAD_REQUEST "idempotency_key_required" "The header Idempotency-Key is required.";
+    ReasonRequired = BAD_REQUEST "reason_required" "Every action needs a reason.";
     InvalidState = BAD_REQUEST "invalid_state" "This return address does not belong to a payment.";
     Unauthenticated = UNAUTHORIZED "unauthenticated" "A valid token or API key is required.";
     Forbidden = FORBIDDEN "forbidden" "This caller may not do that.";
+    OwnRequest = FORBIDDEN "own_request" "Whoever asked for it cannot approve it.";
     NotFound = NOT_FOUND "not_found" "There is no such thing.";
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "This address does not know that method.";
     NotAcceptable = NOT_ACCEPTABLE "not_acceptable" "The answer has no such form.";
     TooLateToCancel = CONFLICT "too_late_to_cancel" "The payment can no longer be cancelled.";
     NotAwaitingUser = CONFLICT "not_awaiting_user" "The payment does not wait for its payer.";
+    ActionNotAllowed = CONFLICT "action_not_allowed" "A rule forbids that here.";
+    AlreadyDecided = CONFLICT "already_decided" "It has been decided already.";
+    ApprovalExpired = CONFLICT "approval_expired" "It has expired: it has to be asked for anew.";
     KycRequired = CONFLICT "kyc_required" "Identity verification is required before the first payment.";
     ConsentExpired = CONFLICT "consent_expired" "The consent for this bank account has expired.";
+    // One word with the status that each address gives it: clients of /v1 are not logged out by it.
+    ReadingConsentExpired = FORBIDDEN "consent_expired" "The consent for this bank account has expired.";
+    AliasConsentExpired = UNAUTHORIZED "consent_expired" "The consent for this bank account has expired.";
     PayloadTooLarge = PAYLOAD_TOO_LARGE "payload_too_large" "The body is larger than 256 KB.";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be application/json.";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused"
@@ -144,7 +176,7 @@ codes! {
 impl Problem {
     /// A code with a sentence of its own.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Problem { code, message: message.into(), details: Vec::new() }
+        Problem { code, message: message.into(), details: Vec::new(), beside: Beside::default() }
     }
 
     /// Fields that are missing or wrong.
@@ -162,6 +194,19 @@ impl Problem {
     pub fn about(mut self, details: Vec<Detail>) -> Self {
         self.details = details;
         self
+    }
+
+    /// The same with the members of `body` beside the error.
+    #[must_use]
+    pub fn beside(mut self, body: &impl Serialize) -> Self {
+        let members = serde_json::to_string(body).and_then(|text| serde_json::from_str(&text));
+        match members {
+            Ok(members) => {
+                self.beside = Beside(members);
+                self
+            }
+            Err(error) => Problem::internal("write what stands beside an error", error),
+        }
     }
 
     /// A bug or a document that cannot be read: logged in full, answered without a word about it.
@@ -208,6 +253,29 @@ impl From<Denied> for Problem {
     }
 }
 
+impl From<Unable> for Problem {
+    fn from(unable: Unable) -> Self {
+        match unable {
+            Unable::NotFound => Code::NotFound.into(),
+            Unable::Forbidden(rule) => Problem::new(Code::ActionNotAllowed, sentence(&rule)),
+            Unable::Rule(Rule::OwnRequest) => Code::OwnRequest.into(),
+            Unable::Rule(Rule::AlreadyDecided) => Code::AlreadyDecided.into(),
+            Unable::Rule(Rule::Expired) => Code::ApprovalExpired.into(),
+            Unable::Rule(rule @ (Rule::Moved | Rule::Altered)) => {
+                Problem::new(Code::ActionNotAllowed, sentence(&rule.to_string()))
+            }
+            Unable::Store(trouble) => trouble.into(),
+        }
+    }
+}
+
+/// A rule as people read it: with a capital letter and a full stop.
+fn sentence(rule: &str) -> String {
+    let mut letters = rule.chars();
+    let first = letters.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(letters).chain(std::iter::once('.')).collect()
+}
+
 impl IntoResponse for Problem {
     /// The status and headers; [`envelope`] writes the body, since only it knows what the caller accepts.
     fn into_response(self) -> Response {
@@ -219,7 +287,7 @@ impl IntoResponse for Problem {
             // The rest of the body is not read, so the connection cannot be used for another request.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.code == Code::Unauthenticated {
+        if self.code.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(self);
@@ -250,9 +318,9 @@ pub async fn unknown_route() -> Problem {
 impl Problem {
     fn write(self, response: Response, plain: bool, request_id: Option<String>) -> Response {
         let (mut parts, _) = response.into_parts();
-        let Problem { code, message, details } = self;
+        let Problem { code, message, details, beside } = self;
         let (kind, body) = if plain {
-            let envelope = Envelope { error: code.word(), message, details };
+            let envelope = Envelope { error: code.word(), message, details, beside };
             ("application/json", serde_json::to_vec(&envelope))
         } else {
             let details = ProblemDetails {
@@ -263,6 +331,7 @@ impl Problem {
                 detail: message,
                 error: code.word(),
                 details,
+                beside,
             };
             ("application/problem+json", serde_json::to_vec(&details))
         };
@@ -375,7 +444,8 @@ mod tests {
     fn a_code_has_one_word_and_busy_ones_say_when_to_come_back() {
         let mut words = std::collections::BTreeSet::new();
         for code in Code::ALL {
-            assert!(words.insert(code.word()), "{} stands twice", code.word());
+            let by_address = matches!(code, Code::ReadingConsentExpired | Code::AliasConsentExpired);
+            assert!(words.insert(code.word()) != by_address, "{} stands twice", code.word());
             assert!(code.status().is_client_error() || code.status().is_server_error());
             let busy = matches!(code.status().as_u16(), 429 | 503);
             assert_eq!(code.retry_after().is_some(), busy, "{}", code.word());

@@ -4,23 +4,31 @@
 
 #![expect(unused_qualifications, reason = "utoipa writes the paths of parameter types in full")]
 
+mod approvals;
 mod auth;
+mod balance;
 mod bank_accounts;
+mod bench;
 mod body;
 mod callback;
+mod consents;
+mod control;
 mod docs;
 mod error;
 mod events;
 mod exchange_rates;
 mod headers;
 mod health;
+mod holds;
 mod idempotency;
 mod merchants;
 mod money;
 mod paging;
 mod payments;
 mod prefer;
+mod providers;
 mod qr_payment;
+mod queues;
 mod recipients;
 mod remittance;
 mod request;
@@ -31,9 +39,12 @@ mod transaction;
 mod transactions;
 mod users;
 mod validation;
+mod webhooks;
+mod workflows;
 
 use std::sync::Arc;
 
+use ::workflows::payment::Terms;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -41,16 +52,19 @@ use reqwest::Url;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use workers::balances::Balances;
+use workers::controls::Controls;
 use workers::engine::Engine;
-use workers::providers::Switch;
 use workers::registry::Registry;
-use workflows::payment::Terms;
 
 pub use auth::{KEY_PREFIX, Role, TokenRules, key_hash};
 pub use callback::Callback;
 pub use payments::terms;
+pub(crate) use transaction::{KINDS, Payment};
+pub use webhooks::Signers;
 
 use crate::config::{Config, Payments, ServiceMode};
+use crate::desk::Desk;
 
 /// What every handler can reach.
 pub struct Services {
@@ -58,8 +72,12 @@ pub struct Services {
     pub engine: Engine,
     /// People, accounts, prices, keys.
     pub registry: Arc<dyn Registry>,
-    /// Whether payments are taken.
-    pub payments: Switch,
+    /// What is on people's accounts.
+    pub balances: Balances,
+    /// What operators do, and what providers push.
+    pub desk: Desk,
+    /// What may be sent.
+    pub controls: Controls,
     /// What was told from outside.
     pub settings: Settings,
 }
@@ -80,6 +98,10 @@ pub struct Settings {
     pub return_url: Url,
     /// The origins that may use the session cookie.
     pub origins: Vec<String>,
+    /// Who may push notices of payments.
+    pub signers: Signers,
+    /// Whether the bench workflow is served.
+    pub bench: bool,
 }
 
 /// As handlers take it.
@@ -109,8 +131,10 @@ impl Settings {
         let return_urls = config.front.app_return_urls.clone().unwrap_or_default();
         Ok(Settings {
             mode: config.front.mode,
+            bench: config.bench,
             payments: config.payments.clone(),
             terms: terms(&config.payments, &config.neonomics),
+            signers: Signers::new(&config.neonomics.webhook_secrets),
             tokens: TokenRules::new(&config.tokens),
             callback,
             origins: auth::origins(return_urls.iter().chain([&own])),
@@ -123,11 +147,13 @@ impl Settings {
 pub fn router(app: App) -> Router {
     let (described, api) = described().split_for_parts();
     let api = completed(api);
+    let described = if app.settings.bench { described.merge(bench::routes()) } else { described };
     described
         // The runbooks' addresses (rest-api §9), the same handlers.
         .route("/api/transactions/remittance", post(remittance::start))
         .route("/api/transactions/qr-payment", post(qr_payment::start))
         .route("/api/payments/callback", get(callback::returned))
+        .route("/api/accounts/balance", get(balance::read_alias))
         .merge(docs::routes(&api))
         .fallback(error::unknown_route)
         .layer(from_fn(error::envelope))
@@ -152,7 +178,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(transactions::cancel))
         .routes(routes!(transactions::go_on))
         .routes(routes!(callback::returned))
+        .routes(routes!(consents::returned))
         // A user's own things.
+        .routes(routes!(balance::read))
         .routes(routes!(bank_accounts::list))
         .routes(routes!(recipients::list, recipients::create))
         .routes(routes!(recipients::read, recipients::change, recipients::remove))
@@ -162,6 +190,31 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(recipients::put))
         .routes(routes!(merchants::put))
         .routes(routes!(exchange_rates::put, exchange_rates::read))
+        // Operators.
+        .routes(routes!(workflows::list))
+        .routes(routes!(workflows::read))
+        .routes(routes!(workflows::history))
+        .routes(routes!(workflows::cancel))
+        .routes(routes!(workflows::compensate))
+        .routes(routes!(workflows::resume))
+        .routes(routes!(workflows::resolve))
+        .routes(routes!(workflows::hold))
+        .routes(routes!(workflows::release))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::change))
+        .routes(routes!(providers::change_bank))
+        .routes(routes!(providers::breaker))
+        .routes(routes!(providers::bank_breaker))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::drain))
+        .routes(routes!(holds::list, holds::create))
+        .routes(routes!(holds::remove))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::read))
+        .routes(routes!(approvals::approve))
+        .routes(routes!(approvals::reject))
+        // What providers push.
+        .routes(routes!(webhooks::reach, webhooks::receive))
         // Health.
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -8,8 +8,8 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use workers::controls::PispMode;
 use workers::engine::Started;
-use workers::providers::Mode;
 use workers::registry::{BankAccount, User};
 use workers::store::{Instance, StartKey};
 use workflows::engine::Machine;
@@ -25,7 +25,7 @@ use super::prefer::Prefer;
 use super::transaction::{Payment, Transaction};
 use super::validation::{Faults, Given};
 use super::{App, Services};
-use crate::config;
+use crate::{config, provider};
 
 /// Seconds after which a caller that was told to come back should.
 const COME_BACK_AFTER: u32 = 2;
@@ -33,8 +33,6 @@ const COME_BACK_AFTER: u32 = 2;
 const USER_DEADLINE: Duration = Duration::from_hours(24);
 /// How many agreeing answers of the bank, a visibility lag apart, prove that it knows no such payment.
 const AGREEING_READS: u8 = 3;
-/// What an attempt may take beside connecting and reading: a token that has to be fetched first.
-const ATTEMPT_OVERHEAD: Duration = Duration::from_secs(5);
 
 /// The payer's address, when the payer's own device calls: its absence tells the bank that nobody is present.
 pub struct PsuIp(Option<IpAddr>);
@@ -62,7 +60,7 @@ pub fn terms(payments: &config::Payments, neonomics: &config::Neonomics) -> Term
         poll_first: neonomics.poll_first,
         poll_most: neonomics.poll_most,
         retry_base: neonomics.retry_base,
-        attempt: neonomics.connect_timeout + neonomics.read_timeout + ATTEMPT_OVERHEAD,
+        attempt: neonomics.attempt(),
         visibility_lag: neonomics.visibility_lag,
         agreeing_reads: AGREEING_READS,
         replay: neonomics.replay_window,
@@ -70,6 +68,8 @@ pub fn terms(payments: &config::Payments, neonomics: &config::Neonomics) -> Term
         auto_start: payments.auto_start,
         user_deadline: USER_DEADLINE,
         overdue: payments.pending_sla,
+        sla: payments.pending_sla,
+        queue_expiry: payments.queue_expiry,
     }
 }
 
@@ -109,14 +109,14 @@ pub fn unsupported(code: &str) -> Problem {
 /// Who pays, from which account: the one named, else the only or primary one.
 ///
 /// # Errors
-/// `not_found` when the user or the account is not known.
+/// `not_found` when the user or the account is not known, `payments_disabled` at their bank.
 pub async fn payer(
     app: &Services,
     caller: &Caller,
     user: &UserId,
     bank_account: Option<&BankAccountId>,
     ip: Option<IpAddr>,
-) -> Result<(BankAccountId, Payer), Problem> {
+) -> Result<Payer, Problem> {
     let known = app.registry.user(user).await?;
     if known.is_none() && caller.user().is_none() {
         return Err(Problem::new(Code::NotFound, "There is no such user."));
@@ -124,10 +124,23 @@ pub async fn payer(
     let accounts = app.registry.bank_accounts(user).await?;
     let account = choose(accounts, bank_account)
         .ok_or_else(|| Problem::new(Code::NotFound, "There is no such bank account."))?;
-    Ok((account.id.clone(), facts(known.as_ref(), account, ip)))
+    are_made(app, &account.bank.0)?;
+    Ok(facts(user, known.as_ref(), account, ip))
 }
 
-fn choose(accounts: Vec<BankAccount>, wanted: Option<&BankAccountId>) -> Option<BankAccount> {
+/// Whether payments are taken at a bank, or at any of the provider's when none is named (PI-41).
+///
+/// # Errors
+/// `payments_disabled`.
+pub fn are_made(app: &Services, bank: &str) -> Result<(), Problem> {
+    match app.controls.pisp(provider::NAME, bank) {
+        PispMode::Live | PispMode::Queue => Ok(()),
+        PispMode::Disabled => Err(Code::PaymentsDisabled.into()),
+    }
+}
+
+/// The account that is named, else the only or primary one.
+pub fn choose(accounts: Vec<BankAccount>, wanted: Option<&BankAccountId>) -> Option<BankAccount> {
     let only = accounts.len() == 1;
     accounts.into_iter().find(|account| match wanted {
         Some(id) => account.id == *id,
@@ -136,10 +149,14 @@ fn choose(accounts: Vec<BankAccount>, wanted: Option<&BankAccountId>) -> Option<
 }
 
 /// Somebody with a token whom nobody has registered is somebody whose identity was not checked.
-fn facts(user: Option<&User>, account: BankAccount, ip: Option<IpAddr>) -> Payer {
+fn facts(user: &UserId, known: Option<&User>, account: BankAccount, ip: Option<IpAddr>) -> Payer {
     Payer {
-        birth_date: user.and_then(|user| user.birth_date),
-        identified: user.is_some_and(|user| user.kyc.allows_payments()),
+        user: user.clone(),
+        bank_account: account.id,
+        // An account whose id at the provider nobody ever gave stands under its number, which the provider does not know.
+        provider_account: Some(account.provider_account).filter(|id| *id != account.iban.as_str()),
+        birth_date: known.and_then(|user| user.birth_date),
+        identified: known.is_some_and(|user| user.kyc.allows_payments()),
         bank: account.bank,
         account: account.iban,
         currency: account.currency,
@@ -151,7 +168,12 @@ fn facts(user: Option<&User>, account: BankAccount, ip: Option<IpAddr>) -> Payer
 
 /// What the service brings to a payment.
 pub fn deal(app: &Services, transaction: TransactionId) -> Deal {
-    Deal { terms: app.settings.terms.clone(), redirect_uri: app.settings.callback.redirect_uri(transaction) }
+    let callback = &app.settings.callback;
+    Deal {
+        terms: app.settings.terms.clone(),
+        redirect_uri: callback.redirect_uri(transaction),
+        consent_redirect_uri: callback.consent_redirect_uri(transaction),
+    }
 }
 
 /// Starts a payment once, waits for its first milestone, and answers.
@@ -175,9 +197,7 @@ where
     if let Some(earlier) = app.engine.started(&key.scope, &key.key).await? {
         return replay(app, earlier, &key.body_hash, prefer).await;
     }
-    if app.payments.mode() == Mode::Disabled {
-        return Err(Code::PaymentsDisabled.into());
-    }
+    are_made(app, "")?;
     if !app.engine.accepting() {
         return Err(Code::Overloaded.into());
     }
@@ -242,7 +262,8 @@ async fn replay(app: &App, earlier: Instance, body_hash: &str, prefer: Prefer) -
 
 fn has_milestone(instance: &Instance) -> bool {
     // A document that cannot be read is reported by whoever answers with it; there is no point in waiting for it.
-    Payment::of(instance).map_or(true, |payment| payment.is_none_or(|payment| view(&payment.state).milestone))
+    Payment::of(instance)
+        .map_or(true, |payment| payment.is_none_or(|payment| view(&payment.progress).milestone))
 }
 
 /// Whether a new payment needs nothing more from us at the moment: its link is there, or it is at its end. Everything

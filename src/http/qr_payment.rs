@@ -131,12 +131,9 @@ impl Wish {
         let merchant = app.registry.merchant(&self.merchant).await?;
         let merchant = merchant.ok_or_else(|| Problem::new(Code::NotFound, "There is no such merchant."))?;
         let psu_ip = psu_ip.of(caller);
-        let (bank_account, payer) =
-            payments::payer(app, caller, &self.user, self.bank_account.as_ref(), psu_ip).await?;
+        let payer = payments::payer(app, caller, &self.user, self.bank_account.as_ref(), psu_ip).await?;
         Ok(Ask {
             transaction,
-            user: self.user,
-            bank_account,
             merchant: self.merchant,
             payer,
             payee: Payee {

@@ -13,7 +13,7 @@ use workflows::ports::payments::CreditorAccount;
 
 use super::App;
 use super::auth::{Backend, Caller, Role};
-use super::bank_accounts::owner;
+use super::bank_accounts::{OwnerQuery, owner};
 use super::body::{Json, OptionalJson};
 use super::error::{Code, Problem};
 use super::paging::{self, Page};
@@ -103,16 +103,6 @@ pub struct ListQuery {
     cursor: Option<String>,
 }
 
-/// Whose recipient is meant.
-#[derive(Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct OwnerQuery {
-    /// Whose; required for backends and operators, one's own otherwise.
-    #[param(value_type = Option<String>)]
-    user_id: Option<UserId>,
-}
-
 /// Store a recipient under an id of the caller's choice, or replace it.
 #[utoipa::path(put, path = "/v1/users/{userId}/recipients/{id}", tag = "Provisioning", operation_id = "putRecipient",
     params(("userId" = String, Path, description = "The person"),
@@ -186,7 +176,7 @@ pub async fn read(
     Known(id): Known<RecipientId>,
     Parameters(query): Parameters<OwnerQuery>,
 ) -> Result<axum::Json<RecipientResource>, Problem> {
-    let owner = owner(&caller, query.user_id)?;
+    let owner = query.owner(&caller)?;
     Ok(axum::Json(find(&app, &owner, &id).await?.into()))
 }
 

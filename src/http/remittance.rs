@@ -146,13 +146,10 @@ impl Wish {
         let recipient =
             recipient.ok_or_else(|| Problem::new(Code::NotFound, "There is no such recipient."))?;
         let psu_ip = psu_ip.of(caller);
-        let (bank_account, payer) =
-            payments::payer(app, caller, &self.user, self.bank_account.as_ref(), psu_ip).await?;
+        let payer = payments::payer(app, caller, &self.user, self.bank_account.as_ref(), psu_ip).await?;
         let receive = self.receive.unwrap_or(recipient.currency);
         Ok(Ask {
             transaction,
-            user: self.user,
-            bank_account,
             recipient: self.recipient,
             payer,
             payee: payee(recipient),

@@ -7,7 +7,7 @@ use workers::store::Instance;
 use workflows::engine::Machine;
 use workflows::ids::TransactionId;
 use workflows::money::{Money, Rate};
-use workflows::payment::{Facts, State};
+use workflows::payment::{Facts, Progress};
 use workflows::qr_payment::{self, QrPayment};
 use workflows::remittance::{self, Remittance};
 use workflows::time::At;
@@ -30,7 +30,7 @@ pub struct Payment {
     /// What was agreed.
     pub order: Order,
     /// Where it stands.
-    pub state: State,
+    pub progress: Progress,
 }
 
 /// A payment (rest-api §2). Every field is always there; `null` where nothing is known.
@@ -134,12 +134,12 @@ impl Payment {
     /// `internal` when they cannot be read.
     pub fn of(instance: &Instance) -> Result<Option<Self>, Problem> {
         if *instance.kind == *Remittance::KIND {
-            let (order, state) = documents::<Remittance>(instance)?;
-            return Ok(Some(Payment { order: Order::Remittance(Box::new(order)), state }));
+            let (order, progress) = documents::<Remittance>(instance)?;
+            return Ok(Some(Payment { order: Order::Remittance(Box::new(order)), progress }));
         }
         if *instance.kind == *QrPayment::KIND {
-            let (order, state) = documents::<QrPayment>(instance)?;
-            return Ok(Some(Payment { order: Order::QrPayment(Box::new(order)), state }));
+            let (order, progress) = documents::<QrPayment>(instance)?;
+            return Ok(Some(Payment { order: Order::QrPayment(Box::new(order)), progress }));
         }
         Ok(None)
     }
@@ -147,8 +147,8 @@ impl Payment {
     /// What its state says beside status and phase.
     pub fn facts(&self) -> Facts {
         match &self.order {
-            Order::Remittance(order) => remittance::facts(order, &self.state),
-            Order::QrPayment(order) => qr_payment::facts(order, &self.state),
+            Order::Remittance(order) => remittance::facts(order, &self.progress),
+            Order::QrPayment(order) => qr_payment::facts(order, &self.progress),
         }
     }
 }
@@ -161,7 +161,11 @@ impl Transaction {
     pub fn of(instance: &Instance) -> Result<Self, Problem> {
         let payment = Payment::of(instance)?.ok_or(Code::NotFound)?;
         let facts = payment.facts();
-        let terms = Agreed::of(&payment.order);
+        let mut terms = Agreed::of(&payment.order);
+        if let Some(price) = facts.price {
+            terms.rate = Some(price.rate);
+            terms.receive = price.receive;
+        }
         Ok(Transaction {
             id: TransactionId::from(instance.id).to_string(),
             workflow_id: instance.id.to_string(),
@@ -187,6 +191,11 @@ impl Transaction {
             updated_at: instance.updated_at.to_rfc3339_millis(),
             completed_at: instance.completed_at.map(At::to_rfc3339_millis),
         })
+    }
+
+    /// Amount with its currency, and the bank's id of it.
+    pub fn essence(self) -> ((String, String), Option<String>) {
+        ((self.amount, self.currency), self.provider_payment_id)
     }
 
     /// Its id.

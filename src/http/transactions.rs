@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use workers::engine::Told;
-use workers::providers::Mode;
 use workers::store::{Filter, Instance};
 use workflows::engine::Status;
 use workflows::ids::{TransactionId, UserId, WorkflowId};
@@ -177,9 +176,7 @@ pub async fn go_on(
     if !awaits_user(&instance)? {
         return Err(Code::NotAwaitingUser.into());
     }
-    if app.payments.mode() == Mode::Disabled {
-        return Err(Code::PaymentsDisabled.into());
-    }
+    payments::are_made(&app, "")?;
     let told = tell(&app, &caller, instance.id, &Event::Continued).await?;
     let newest = payments::milestone(&app, told, prefer).await?;
     let status = match newest.status {
@@ -237,12 +234,12 @@ fn is_transaction(instance: &Instance) -> bool {
 /// Documents that cannot be read are past nothing; whoever answers with them reports it.
 fn beyond_return(instance: &Instance) -> bool {
     let payment = Payment::of(instance).ok().flatten();
-    payment.is_some_and(|payment| too_late_to_cancel(&payment.state))
+    payment.is_some_and(|payment| too_late_to_cancel(&payment.progress.state))
 }
 
 fn awaits_user(instance: &Instance) -> Result<bool, Problem> {
     let payment = Payment::of(instance)?;
-    Ok(payment.is_some_and(|payment| matches!(payment.state, PaymentState::AwaitingUser { .. })))
+    Ok(payment.is_some_and(|payment| matches!(payment.progress.state, PaymentState::AwaitingUser { .. })))
 }
 
 /// The revision in `If-None-Match`, when it is one of ours.
@@ -279,6 +276,7 @@ impl ListQuery {
             to,
             before: before.map(WorkflowId::from),
             limit: limit + 1,
+            ..Filter::default()
         })
     }
 }

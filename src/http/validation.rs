@@ -10,6 +10,9 @@ use workflows::accounts::{Iban, IbanError};
 
 use super::error::{Code, Detail, Problem};
 
+/// The longest reason, in characters.
+const LONGEST_REASON: usize = 1_000;
+
 /// A field of a body: what the caller gave, judged when somebody asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Given<T> {
@@ -78,6 +81,22 @@ impl Faults {
         Iban::parse(&text?).map_err(|error: IbanError| self.push(Code::InvalidIban, field, error)).ok()
     }
 
+    /// Why an operator does something: `reason_required` when nothing is said (rest-api §6).
+    pub fn reason(&mut self, given: Given<String>) -> Option<String> {
+        let text = match given {
+            Given::Value(text) if !text.trim().is_empty() => text,
+            Given::Absent | Given::Null | Given::Value(_) => {
+                self.push(Code::ReasonRequired, "reason", "is required");
+                return None;
+            }
+            Given::Wrong(reason) => {
+                self.add("reason", reason);
+                return None;
+            }
+        };
+        self.read("reason", Some(text), prose(LONGEST_REASON))
+    }
+
     /// The faults of one element of a list, under its path.
     pub fn within(&mut self, path: &str, inner: Faults) {
         let nested = inner.0.into_iter().map(|(code, detail)| {
@@ -89,13 +108,14 @@ impl Faults {
     /// Stops with everything that was found, if anything was.
     ///
     /// # Errors
-    /// `invalid_iban` when nothing but IBANs are wrong, else `validation_failed`.
+    /// The code that all faults share, such as `invalid_iban` when nothing but IBANs are wrong, else
+    /// `validation_failed`.
     pub fn finish(self) -> Result<(), Problem> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let only_ibans = self.0.iter().all(|(code, _)| *code == Code::InvalidIban);
-        let code = if only_ibans { Code::InvalidIban } else { Code::ValidationFailed };
+        let shared = |code: &Code| self.0.iter().all(|(other, _)| other == code);
+        let code = self.0.first().map(|(code, _)| *code).filter(shared).unwrap_or(Code::ValidationFailed);
         Err(Problem::from(code).about(self.0.into_iter().map(|(_, detail)| detail).collect()))
     }
 
@@ -119,6 +139,19 @@ pub fn line(most: usize) -> impl Fn(String) -> Result<String, String> {
         let length = text.chars().count();
         if length == 0 || length > most || text.chars().any(char::is_control) {
             return Err(format!("must have 1 to {most} characters without line breaks"));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+/// Text of 1 to `most` characters in as many lines as it takes; surrounding space is dropped.
+pub fn prose(most: usize) -> impl Fn(String) -> Result<String, String> {
+    move |text| {
+        let text = text.trim();
+        let length = text.chars().count();
+        let odd = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t');
+        if length == 0 || length > most || text.chars().any(odd) {
+            return Err(format!("must have 1 to {most} characters"));
         }
         Ok(text.to_owned())
     }
@@ -229,6 +262,30 @@ mod tests {
         faults.iban("iban", Some("NO9386011117948".to_owned()));
         faults.add("name", "is required");
         assert_eq!(faults.finish().unwrap_err().code(), Code::ValidationFailed);
+    }
+
+    #[test]
+    fn a_reason_has_a_code_of_its_own_while_nothing_else_is_wrong() {
+        let code = |given: Given<String>, also: bool| {
+            let mut faults = Faults::default();
+            faults.reason(given);
+            if also {
+                faults.add("mode", "is required");
+            }
+            faults.finish().err().map(|problem| problem.code())
+        };
+        let text = |text: &str| Given::Value(text.to_owned());
+        for (given, also, expected) in [
+            (Given::Absent, false, Some(Code::ReasonRequired)),
+            (Given::Null, false, Some(Code::ReasonRequired)),
+            (text(" \n"), false, Some(Code::ReasonRequired)),
+            (Given::Absent, true, Some(Code::ValidationFailed)),
+            (text(&"a".repeat(1_001)), false, Some(Code::ValidationFailed)),
+            (text("a\u{7}"), false, Some(Code::ValidationFailed)),
+            (text("Neonomics is down.\nSee the ticket."), false, None),
+        ] {
+            assert_eq!(code(given.clone(), also), expected, "{given:?}");
+        }
     }
 
     #[test]
