@@ -1,0 +1,62 @@
+//! A SQLite file of a world, with the runtime of real time that it is asked on.
+
+use std::sync::{Arc, mpsc};
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use workers::ports::Clock;
+use workers::store::{Neighbours, Options, Store, open_by_clock};
+
+use crate::blocking::{Between, Blocking, Watch};
+use crate::ports::Virtual;
+
+/// Where Linux keeps files in memory: no simulated machine loses its power, so nothing has to reach a disk.
+const IN_MEMORY: &str = "/dev/shm";
+
+/// A directory with a database, and the threads that it works on.
+pub struct Files {
+    real: Runtime,
+    directory: TempDir,
+}
+
+/// A database for a simulated thread.
+#[derive(Clone)]
+pub struct Kept {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What its processes share beside it.
+    pub neighbours: Arc<dyn Neighbours>,
+}
+
+impl Files {
+    /// Makes one. Must not be dropped within a runtime.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir_in(IN_MEMORY).or_else(|_| tempfile::tempdir());
+        let directory = directory.expect("a simulation over files needs a directory for them");
+        let real = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime needs what every process of this kind has");
+        Files { real, directory }
+    }
+
+    /// Opens the database, by the time of a world; `watch` sees what is committed.
+    pub fn open(&self, clock: &Arc<Virtual>, watch: Watch) -> Kept {
+        let (opened, opens) = mpsc::sync_channel(1);
+        let (path, by) = (self.directory.path().join("sluse.db"), Arc::new(clock.shown()));
+        self.real.spawn(async move {
+            // Whoever opens it is blocked on the other end.
+            let _ =
+                opened.send(open_by_clock(&path, &Options { readers: 1, ..Options::default() }, by).await);
+        });
+        let database =
+            opens.recv().expect("its thread runs").expect("a file in a directory of its own opens");
+        let (real, clock): (_, Arc<dyn Clock>) = (self.real.handle(), Arc::<Virtual>::clone(clock));
+        let store = Blocking { inner: database.store, clock: Arc::clone(&clock), real: real.clone(), watch };
+        Kept {
+            store: Arc::new(store),
+            neighbours: Arc::new(Between { inner: database.neighbours, clock, real: real.clone() }),
+        }
+    }
+}

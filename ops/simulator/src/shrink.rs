@@ -1,0 +1,89 @@
+//! The least that still leads to a breach: fewer orders, then fewer faults, halves at first and single ones at last.
+
+use crate::breach::Breach;
+use crate::campaign::{Args, only, run_plan};
+use crate::faults::{Fault, Strike};
+use crate::plan::Plan;
+use crate::world::{Manner, Outcome};
+
+/// The shortest run that was found.
+#[derive(Debug)]
+pub struct Shortest {
+    /// The numbers of its orders.
+    pub orders: Vec<u64>,
+    /// Its faults.
+    pub faults: Vec<Fault>,
+    /// Its log.
+    pub lines: Vec<String>,
+}
+
+/// At most so many runs are spent on it.
+const RUNS: u32 = 300;
+
+struct Search {
+    args: Args,
+    number: u64,
+    rule: crate::breach::Rule,
+    left: u32,
+}
+
+/// Makes the run that led to `breach` as short as it gets.
+pub fn shortest(args: Args, number: u64, outcome: &Outcome, breach: &Breach) -> Shortest {
+    let mut search = Search { args, number, rule: breach.rule, left: RUNS };
+    let mut orders: Vec<u64> = search.plan().orders.iter().map(|order| order.number).collect();
+    let mut faults = outcome.strikes.clone();
+    // The order with the breach is enough more often than not.
+    let alone = breach.order.map(|order| vec![order]);
+    if let Some(alone) = alone.filter(|alone| search.still_fails(alone, &faults)) {
+        orders = alone;
+    } else {
+        let kept = faults.clone();
+        reduce(&mut orders, |fewer| search.still_fails(fewer, &kept));
+    }
+    let kept = orders.clone();
+    reduce(&mut faults, |fewer| search.still_fails(&kept, fewer));
+    let lines = search.run(&orders, &faults, true).lines;
+    Shortest { orders, faults: faults.iter().map(|strike| strike.fault).collect(), lines }
+}
+
+/// Takes away halves, quarters, and at last single ones, as long as it fails without them.
+fn reduce<T: Clone>(from: &mut Vec<T>, mut still_fails: impl FnMut(&[T]) -> bool) {
+    let mut size = from.len().div_ceil(2).max(1);
+    loop {
+        let mut at = 0;
+        while at < from.len() {
+            let mut fewer = from.clone();
+            fewer.drain(at..(at + size).min(from.len()));
+            if still_fails(&fewer) {
+                *from = fewer;
+            } else {
+                at += size;
+            }
+        }
+        if size == 1 {
+            return;
+        }
+        size = size.div_ceil(2);
+    }
+}
+
+impl Search {
+    fn plan(&self) -> Plan {
+        Plan::drawn(self.args.seed, self.number, self.args.workflows_per_world)
+    }
+
+    fn still_fails(&mut self, orders: &[u64], faults: &[Strike]) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        let outcome = self.run(orders, faults, false);
+        outcome.breaches.iter().any(|breach| breach.rule == self.rule)
+    }
+
+    fn run(&self, orders: &[u64], faults: &[Strike], told: bool) -> Outcome {
+        let mut plan = self.plan();
+        plan.orders.retain(|order| orders.contains(&order.number));
+        run_plan(plan, Manner { allowed: only(faults), told, ..Manner::default() }, self.args.store)
+    }
+}
