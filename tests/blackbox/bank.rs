@@ -158,6 +158,17 @@ impl Branch<'_> {
         self.control(Method::POST, "faults", Some(fault)).await;
     }
 
+    /// Nothing goes wrong any more, at any branch.
+    pub async fn mend(&self) {
+        self.control(Method::DELETE, "faults", None).await;
+    }
+
+    /// The consent here has this status from now on.
+    pub async fn consent_is(&self, status: &str) {
+        let body = json!({ "bankId": self.id, "status": status });
+        self.control(Method::PUT, &format!("consents/{}", self.consent()), Some(body)).await;
+    }
+
     /// The payments that stand here.
     pub async fn payments(&self) -> Vec<Value> {
         let all = self.control(Method::GET, "payments", None).await;
@@ -183,6 +194,12 @@ impl Branch<'_> {
     pub async fn report(&self, payment: &str, status: Value) {
         let body = json!({ "transactionStatus": status });
         self.control(Method::POST, &format!("payments/{payment}/report"), Some(body)).await;
+    }
+
+    /// The consent here ends, as when the person takes it back at the bank.
+    pub async fn end_consent(&self) {
+        let ended = json!({ "bankId": self.id, "status": "expired" });
+        self.control(Method::PUT, &format!("consents/{}", self.consent()), Some(ended)).await;
     }
 
     /// Calls per operation, of all branches.

@@ -12,22 +12,22 @@
 )]
 
 mod api;
+mod balances;
 mod bank;
 mod client;
-mod crash;
 mod dev;
 mod idle;
+mod outage;
 mod patience;
 mod process;
 mod service;
+mod stop;
 mod tokens;
 mod unknown;
 mod watch;
 
-#[path = "../support/chance.rs"]
-#[expect(dead_code, reason = "the store suite uses the rest")]
-mod chance;
 #[path = "../support/postgres.rs"]
+#[expect(dead_code, reason = "the store suite kills the server")]
 mod postgres;
 
 /// Registers cases for SQLite and for PostgreSQL. A case is an async function that takes a database kind.

@@ -32,6 +32,10 @@ const QUICK: &[(&str, &str)] = &[
     ("NEONOMICS_POLL_MS", "50"),
     ("NEONOMICS_POLL_MAX_MS", "400"),
     ("NEONOMICS_VISIBILITY_LAG_MS", "1500"),
+    ("NEONOMICS_RATE_PER_SECOND", "1000"),
+    ("NEONOMICS_MAX_IN_FLIGHT", "100"),
+    ("NEONOMICS_BREAKER_OPEN_MS", "500"),
+    ("QUEUE_RAMP", "1000"),
 ];
 
 /// How long a service may take to end its work after SIGTERM.

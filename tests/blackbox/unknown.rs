@@ -365,7 +365,7 @@ async fn unknown_status_code(on: &Stage<'_>) {
 }
 
 async fn rejected_after_approval(on: &Stage<'_>) {
-    on.branch.conduct(json!({ "executionDelayMs": 1500, "outcome": "rejected" })).await;
+    on.branch.conduct(json!({ "executionDelayMs": 4000, "outcome": "rejected" })).await;
     let (started, watch) = on.start().await;
     on.approve().await;
     let shown = on.ends(&started.word("id"), watch, "failed", false).await;

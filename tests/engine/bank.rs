@@ -98,7 +98,7 @@ impl Bank {
 impl Provider for Bank {
     async fn perform(&self, call: &Call, _: &Context) -> Finding {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let Call::Payments(call) = call;
+        let Call::Payments(call) = call else { panic!("not about a payment: {call:?}") };
         match call {
             PaymentsCall::Initiate(initiation) => {
                 let goes_off =
@@ -204,7 +204,7 @@ impl Scripted {
 #[async_trait]
 impl Provider for Scripted {
     async fn perform(&self, call: &Call, _: &Context) -> Finding {
-        let Call::Payments(call) = call;
+        let Call::Payments(call) = call else { panic!("not about a payment: {call:?}") };
         let (question, now) = (Question::of(call), self.clock.now());
         let mut nth = 0;
         self.asked.send_modify(|asked| {

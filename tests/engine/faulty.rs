@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use workers::controls::{Change, Changed, ControlRow, ControlStore};
 use workers::ports::Clock;
 use workers::store::{
-    Claimed, Fate, Filter, HistoryRow, Instance, LaneDue, NodeId, Op, Store, TaskRef, TaskRow, Trouble,
-    Written,
+    Backlog, Claimed, Fate, Filter, HistoryRow, InboxKey, Instance, Look, NodeId, Op, Overview, Store,
+    TaskRef, TaskRow, Trouble, Written,
 };
 use workflows::engine::{Lane, Message};
 use workflows::ids::WorkflowId;
@@ -91,8 +92,16 @@ impl Store for Faulty {
         Ok(written)
     }
 
-    async fn lanes(&self) -> Result<Vec<LaneDue>, Trouble> {
-        self.inner.lanes().await
+    async fn by_reference(&self, reference: &str) -> Result<Vec<Instance>, Trouble> {
+        self.inner.by_reference(reference).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.inner.backlog().await
+    }
+
+    async fn overview(&self, look: Look) -> Result<Overview, Trouble> {
+        self.inner.overview(look).await
     }
 
     async fn claim(
@@ -144,8 +153,31 @@ impl Store for Faulty {
         self.inner.list(filter).await
     }
 
+    async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
+        self.inner.count(filter).await
+    }
+
+    async fn heard(&self, key: &InboxKey) -> Result<Option<WorkflowId>, Trouble> {
+        self.inner.heard(key).await
+    }
+
     async fn ping(&self) -> Result<(), Trouble> {
         self.inner.ping().await
+    }
+}
+
+#[async_trait]
+impl ControlStore for Faulty {
+    async fn controls_revision(&self) -> Result<i64, Trouble> {
+        self.inner.controls_revision().await
+    }
+
+    async fn controls(&self) -> Result<(i64, Vec<ControlRow>), Trouble> {
+        self.inner.controls().await
+    }
+
+    async fn change_control(&self, change: &Change, now: At) -> Result<Changed, Trouble> {
+        self.inner.change_control(change, now).await
     }
 }
 

@@ -13,10 +13,16 @@
 )]
 
 mod bank;
+mod controls;
+mod doors;
 mod faults;
 mod faulty;
 mod payments;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod quiet;
+mod scans;
+mod shared;
 mod stops;
 mod world;
 
@@ -57,7 +63,16 @@ over_both_stores! {
         a_stopped_process_leaves_nothing_behind_that_another_does_not_take_up,
         a_start_that_commits_while_the_process_drains_leaves_no_claim_that_has_to_lapse,
         a_start_that_commits_after_the_process_has_drained_leaves_no_claim_that_has_to_lapse,
+        a_payment_that_was_lost_five_times_is_not_sent_again_but_looked_for,
         a_caller_who_hangs_up_leaves_a_payment_that_is_performed,
+    }
+    controls: {
+        failures_at_a_bank_stop_what_failed_there_and_nothing_else,
+        one_probe_and_then_one_payment_lead_back_whatever_processes_there_are,
+        a_provider_out_of_reach_stops_every_bank_until_it_is_reached,
+        modes_and_holds_stop_money_and_nothing_else,
+        a_held_payment_uses_up_nothing_of_what_its_queue_lets_through,
+        a_change_reaches_other_processes_and_a_queue_is_let_out_oldest_first_by_its_stages,
     }
     faults: {
         what_a_repetition_is_refused_for_ends_no_payment,

@@ -15,7 +15,7 @@ use crate::world::{USUAL, history, id_of, run, start, terms};
 
 pub async fn a_remittance_runs_end_to_end_and_its_history_is_intact(store: &Arc<dyn Store>) {
     let bank = Bank::new(Manner::Kind);
-    let process = run(store, &bank, USUAL);
+    let process = run(store, &bank, USUAL).await;
     let id = process.start("one", terms(true)).await;
     process.is_in(id, "awaiting_sca").await;
     bank.everybody_approves();
@@ -33,7 +33,7 @@ pub async fn a_remittance_runs_end_to_end_and_its_history_is_intact(store: &Arc<
 pub async fn an_unknown_initiation_is_found_or_repeated_but_never_doubled(store: &Arc<dyn Store>) {
     for (replay, initiations) in [(true, 2), (false, 1)] {
         let bank = Bank::new(Manner::Mute);
-        let process = run(store, &bank, USUAL);
+        let process = run(store, &bank, USUAL).await;
         let id = process.start(format_args!("honours the key: {replay}"), terms(replay)).await;
         process.is_in(id, "awaiting_sca").await;
         assert_eq!((bank.created(), bank.initiations()), (1, initiations));
@@ -45,7 +45,7 @@ pub async fn an_unknown_initiation_is_found_or_repeated_but_never_doubled(store:
 
 pub async fn a_provider_that_is_away_parks_the_payment_and_its_return_releases_it(store: &Arc<dyn Store>) {
     let bank = Bank::new(Manner::Away);
-    let process = run(store, &bank, USUAL);
+    let process = run(store, &bank, USUAL).await;
     let waits = process.start("asks", terms(true)).await;
     let goes = process.start("goes", Terms { auto_start: true, ..terms(true) }).await;
     for id in [waits, goes] {
@@ -64,7 +64,7 @@ pub async fn a_provider_that_is_away_parks_the_payment_and_its_return_releases_i
 
 pub async fn the_same_key_starts_once(store: &Arc<dyn Store>) {
     let bank = Bank::new(Manner::Kind);
-    let process = run(store, &bank, USUAL);
+    let process = run(store, &bank, USUAL).await;
     let started = join_all((0..20).map(|_| start(&process.engine, "twenty", terms(true)))).await;
     let fresh = started.iter().filter(|started| matches!(started, Started::New(_))).count();
     let ids: HashSet<_> = started.iter().map(id_of).collect();
@@ -76,7 +76,7 @@ pub async fn the_same_key_starts_once(store: &Arc<dyn Store>) {
 
 pub async fn a_wish_to_cancel_that_meets_the_initiation_is_kept(store: &Arc<dyn Store>) {
     let bank = Bank::new(Manner::Kind);
-    let process = run(store, &bank, USUAL);
+    let process = run(store, &bank, USUAL).await;
     let taken_back = async |key: usize| {
         let id = process.start(key, terms(true)).await;
         let wish = Event::CancelAsked { by: By::User };

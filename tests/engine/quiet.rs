@@ -15,7 +15,7 @@ async fn a_quiet_process_asks_sqlite_at_most_once_a_second() {
     let files = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}", files.path().join("sluse.db").display());
     let database = open(&url, &workers::store::Options::default()).await.expect("the database opens");
-    let process = run(&database.store, &Bank::new(Manner::Kind), USUAL);
+    let process = run(&database.store, &Bank::new(Manner::Kind), USUAL).await;
     let id = process.start("one", terms(true)).await;
     process
         .engine

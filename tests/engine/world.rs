@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use workers::controls::breaker::Rules;
+use workers::controls::ramp::Stages;
+use workers::controls::{Controls, Settings};
 use workers::engine::{Engine, Started};
 use workers::ports::{AnchoredClock, Clock, Ids, SystemIds};
-use workers::process::{Drained, Options, assemble};
+use workers::process::{Drained, Neighbourhood, Options, Work, assemble, assemble_among};
 use workers::providers::Provider;
 use workers::store::{
-    Filter, HistoryRow, Instance, MemoryStore, StartKey, Store, Verdict, open, verify_chain,
+    Audit, Filter, HistoryRow, Instance, MemoryStore, StartKey, Store, Verdict, open, verify_chain,
 };
 use workflows::accounts::Iban;
 use workflows::engine::{Book, begin};
@@ -36,41 +39,110 @@ const SCOPE: &str = "test|remittance";
 /// An empty store.
 pub struct Subject {
     pub store: Arc<dyn Store>,
+    pub audit: Arc<dyn Audit>,
     _files: Option<TempDir>,
 }
 
 impl Subject {
     pub fn memory() -> Self {
         let store = Arc::new(MemoryStore::new(Arc::new(AnchoredClock::wall())));
-        Subject { store, _files: None }
+        Subject { audit: Arc::<MemoryStore>::clone(&store), store, _files: None }
     }
 
     pub async fn sqlite() -> Self {
         let files = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite://{}", files.path().join("sluse.db").display());
-        let store = open(&url, &workers::store::Options::default()).await.expect("the database opens").store;
-        Subject { store, _files: Some(files) }
+        Subject::opened(&url, Some(files)).await
+    }
+
+    pub async fn postgres() -> Self {
+        Subject::opened(&crate::postgres::shared().create_database(), None).await
+    }
+
+    async fn opened(url: &str, files: Option<TempDir>) -> Self {
+        let database = open(url, &workers::store::Options::default()).await.expect("the database opens");
+        Subject { store: database.store, audit: database.audit, _files: files }
     }
 }
 
 /// A process over a store, with its performing half running.
 pub struct Running {
     pub engine: Engine,
+    pub controls: Controls,
     stop: Option<oneshot::Sender<()>>,
     work: tokio::task::JoinHandle<Drained>,
 }
 
-/// Starts a process.
-pub fn run<P: Provider + 'static>(store: &Arc<dyn Store>, bank: &Arc<P>, options: Options) -> Running {
+/// Starts a process whose breakers stay closed and whose queues need no ramp: for cases about single payments.
+pub async fn run<P: Provider + 'static>(store: &Arc<dyn Store>, bank: &Arc<P>, options: Options) -> Running {
+    run_with(store, bank, options, calm()).await
+}
+
+/// Starts a process whose breakers and queues are set so.
+pub async fn run_with<P: Provider + 'static>(
+    store: &Arc<dyn Store>,
+    bank: &Arc<P>,
+    options: Options,
+    settings: Settings,
+) -> Running {
     let bank: Arc<dyn Provider> = Arc::<P>::clone(bank);
-    let (engine, work) =
-        assemble(Arc::clone(store), Book::default().with::<Remittance>(), bank, Arc::new(SystemIds), options);
+    let controls = controls(store, settings).await;
+    let assembled = assemble(Arc::clone(store), &controls, book(), bank, Arc::new(SystemIds), options);
+    running(assembled, controls)
+}
+
+/// A process that performs nothing.
+pub async fn front_end<P: Provider + 'static>(
+    store: &Arc<dyn Store>,
+    bank: &Arc<P>,
+    options: Options,
+) -> Engine {
+    let bank: Arc<dyn Provider> = Arc::<P>::clone(bank);
+    let controls = controls(store, calm()).await;
+    let (engine, work) = assemble(Arc::clone(store), &controls, book(), bank, Arc::new(SystemIds), options);
+    assert!(work.is_none(), "it has no hands");
+    engine
+}
+
+/// Starts a process that has others beside it.
+pub async fn run_among<P: Provider + 'static>(
+    neighbourhood: Neighbourhood,
+    store: &Arc<dyn Store>,
+    bank: &Arc<P>,
+    options: Options,
+) -> Running {
+    let bank: Arc<dyn Provider> = Arc::<P>::clone(bank);
+    let (controls, ids) = (controls(store, calm()).await, Arc::new(SystemIds));
+    let store = Arc::clone(store);
+    let assembled = assemble_among(neighbourhood, (store, &controls), book(), bank, ids, options);
+    running(assembled, controls)
+}
+
+fn book() -> Book {
+    Book::default().with::<Remittance>()
+}
+
+/// The controls of one more process.
+pub async fn controls(store: &Arc<dyn Store>, settings: Settings) -> Controls {
+    let rows = Arc::<dyn Store>::clone(store);
+    Controls::open(rows, store.clock(), &SystemIds, settings).await.expect("the store answers")
+}
+
+/// Breakers that stay closed and queues that need no ramp.
+fn calm() -> Settings {
+    let moment = Duration::from_millis(20);
+    let breaker = Rules { failures: u32::MAX, window: Duration::from_mins(1), open_for: moment };
+    let ramp = Stages { each: vec![], long: moment };
+    Settings { breaker, ramp, ..Settings::default() }
+}
+
+fn running((engine, work): (Engine, Option<Work>), controls: Controls) -> Running {
     let (stop, stopped) = oneshot::channel();
     let work = tokio::spawn(work.expect("this process performs").run(async move {
         // A process that is dropped by a case that failed ends like one that is stopped.
         let _ = stopped.await;
     }));
-    Running { engine, stop: Some(stop), work }
+    Running { engine, controls, stop: Some(stop), work }
 }
 
 impl Running {
@@ -142,6 +214,11 @@ pub fn id_of(started: &Started) -> WorkflowId {
 
 /// Asks until there is an answer; for what nobody reports by itself.
 pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    within(SOON, what, ask).await
+}
+
+/// The same with a time of its own.
+pub async fn within<T>(time: Duration, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {
@@ -150,7 +227,7 @@ pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(SOON, asking).await.unwrap_or_else(|_| panic!("{what} did not come"))
+    tokio::time::timeout(time, asking).await.unwrap_or_else(|_| panic!("{what} did not come"))
 }
 
 /// Terms whose waits are short. The provider honours the key of a payment, or it does not.
@@ -169,6 +246,8 @@ pub fn terms(replay: bool) -> Terms {
         auto_start: false,
         user_deadline: Duration::from_hours(1),
         overdue: Duration::from_hours(1),
+        sla: Duration::from_hours(2),
+        queue_expiry: Duration::from_hours(48),
     }
 }
 
@@ -208,10 +287,11 @@ fn order(id: WorkflowId, bank: &str, terms: Terms) -> remittance::Order {
     let nok = |minor| Money::new(minor, Currency::NOK);
     let ask = remittance::Ask {
         transaction: TransactionId::from(id),
-        user: "usr_kari".parse().expect("an id"),
-        bank_account: "bac_1".parse().expect("an id"),
         recipient: "rec_marko".parse().expect("an id"),
         payer: Payer {
+            user: "usr_kari".parse().expect("an id"),
+            bank_account: "bac_1".parse().expect("an id"),
+            provider_account: None,
             birth_date: chrono::NaiveDate::from_ymd_opt(1990, 1, 1),
             identified: true,
             bank: BankId(bank.to_owned()),
@@ -233,7 +313,11 @@ fn order(id: WorkflowId, bank: &str, terms: Terms) -> remittance::Order {
         note: None,
         limits: PaymentLimits { least: nok(10_000), most: nok(5_000_000) },
         fee_basis_points: 50,
-        deal: Deal { terms, redirect_uri: "http://localhost/".to_owned() },
+        deal: Deal {
+            terms,
+            redirect_uri: "http://localhost/".to_owned(),
+            consent_redirect_uri: "http://localhost/".to_owned(),
+        },
     };
     remittance::accept(ask, AnchoredClock::wall().now()).expect("lawful")
 }

@@ -99,9 +99,7 @@ async fn sqlite_has_one_engine_for_each_file() {
     let url = on.url.clone().unwrap();
     let refused = open(&url, &Options::default()).await.err().expect("the file is in use");
     assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
-    let Subject { store, database, _files, .. } = on;
-    database.as_ref().unwrap().upkeep.close().await;
-    drop((store, database));
+    let (_, _files) = on.closed().await;
     open(&url, &Options::default()).await.expect("the first engine is gone");
 }
 

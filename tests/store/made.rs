@@ -70,6 +70,7 @@ pub fn order(n: u128) -> Start {
         created_at: T0,
         updated_at: T0,
         completed_at: None,
+        reference: None,
     };
     let history = row(&instance, "");
     instance.hash = Arc::clone(&history.hash);

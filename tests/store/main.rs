@@ -9,12 +9,16 @@
     reason = "a case that meets the unexpected has failed"
 )]
 
+mod balances;
 mod claims;
+mod controls;
 mod databases;
+mod desk;
 mod life;
 mod lists;
 mod made;
 mod moves;
+mod neighbours;
 mod registry;
 mod starts;
 mod subject;
@@ -81,6 +85,36 @@ over_every_store! {
         concurrent_moves_of_one_revision_are_one,
         history_is_a_whole_chain,
     }
+    balances: {
+        the_newest_balance_is_kept_for_its_account,
+        one_reads_an_account_at_a_time_and_a_silent_one_loses_the_right,
+        four_of_concurrent_reads_without_the_customer_are_granted_a_day,
+        a_read_that_never_left_is_not_counted,
+        a_limit_keeps_out_whom_it_concerns_until_it_ends,
+    }
+    controls: {
+        a_control_is_written_over_the_version_it_was_decided_on,
+        a_control_that_went_and_came_again_is_another_one,
+        of_concurrent_changes_of_one_version_one_is_written,
+        the_revision_is_told_with_the_lanes,
+    }
+    neighbours: {
+        shares_of_one_provider_never_add_up_to_more_than_its_limit,
+        a_share_that_is_given_up_is_free_but_for_its_last_second,
+        providers_and_their_budgets_are_apart,
+        repetitions_are_counted_over_all_nodes,
+        a_node_that_leaves_leaves_its_claims_and_places,
+        many_nodes_at_once_get_no_more_than_there_is,
+    }
+    desk: {
+        a_request_is_filed_on_the_revision_that_was_seen_and_one_at_a_time,
+        a_decision_is_made_once_by_another_person_on_the_revision_that_was_checked,
+        of_many_who_decide_at_once_one_does,
+        an_approval_is_owed_until_its_result_is_recorded,
+        an_action_is_kept_with_its_reason,
+        a_notice_is_kept_once_and_handled_once,
+        an_event_that_was_heard_is_found,
+    }
     lists: {
         a_list_filters_and_pages_newest_first,
     }
@@ -99,6 +133,8 @@ over_every_database! {
         time_passes_on_the_clock_of_the_store,
     }
     registry: {
+        a_consent_is_adopted_once_and_kept_when_it_ends,
+        a_bank_account_keeps_its_balance_until_it_is_another,
         users_and_merchants_are_stored_and_replaced,
         one_bank_account_of_a_user_is_primary,
         recipients_are_paged_by_id_and_kept_apart_by_owner,

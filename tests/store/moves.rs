@@ -19,13 +19,16 @@ pub async fn a_move_writes_everything_it_says(on: &Subject) {
     step.instance.version = 2;
     step.instance.attention = Some("look".into());
     step.instance.completed_at = Some(T0);
+    step.instance.reference = Some("pay_1".into());
     step.instance.status = Status::Completed;
     step.consume = Some(claimed.task);
     step.put = vec![task("notify", T0), task("@sca_deadline", T0.plus(LEASE))];
     step.tell = vec![to_operator("late truth")];
     assert_eq!(on.apply(step.clone()).await, Written::Committed);
 
-    assert_eq!(on.load(1).await, Some(step.instance));
+    assert_eq!(on.load(1).await, Some(step.instance.clone()));
+    assert_eq!(on.store.by_reference("pay_1").await.unwrap(), [step.instance]);
+    assert!(on.store.by_reference("pay").await.unwrap().is_empty());
     let names: Vec<_> =
         on.store.tasks(id(1)).await.unwrap().into_iter().map(|row| (row.task.name, row.task.born)).collect();
     assert_eq!(names, [(name("@sca_deadline"), 2), (name("notify"), 2)]);

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use workers::balances::End;
 use workers::registry::{ApiKey, BankAccount, ExchangeRate, KycStatus, Merchant, Recipient, Registry, User};
 use workflows::accounts::{Bban, Country, Iban};
 use workflows::ids::{BankAccountId, MerchantId, RecipientId, UserId};
 use workflows::money::{Currency, Rate};
 use workflows::ports::payments::{BankId, CreditorAccount};
 
+use crate::balances;
 use crate::made::{T0, TICK};
 use crate::subject::Subject;
 
@@ -56,6 +58,60 @@ pub async fn one_bank_account_of_a_user_is_primary(on: &Subject) {
     assert!(!registry.put_bank_account(&stolen, T0).await.unwrap());
     assert!(accounts().await[0] == one);
     assert!(registry.bank_accounts(&user_id("kari")).await.unwrap() == [others]);
+}
+
+pub async fn a_consent_is_adopted_once_and_kept_when_it_ends(on: &Subject) {
+    let registry = registry(on);
+    let ola = user_id("ola");
+    let stored = async || registry.bank_accounts(&ola).await.unwrap().remove(0);
+    assert!(registry.put_bank_account(&account(1, true), T0).await.unwrap());
+    let (id, until) = (account(1, true).id, T0.plus(TICK * 50));
+    let adopt = async |owner: &str, consent: &str, until| {
+        registry.adopt_consent(&user_id(owner), &id, consent, until, T0).await.unwrap()
+    };
+    assert!(!adopt("kari", "c1", None).await, "the account is somebody else's");
+    assert!(stored().await == account(1, true));
+
+    for (consent, until) in [("c1", Some(until)), ("c1", Some(until)), ("c2", None)] {
+        assert!(adopt("ola", consent, until).await);
+        let account = stored().await;
+        assert_eq!(account.provider_consent.as_deref(), Some(consent));
+        assert_eq!(account.consent_expires_at, until);
+    }
+    assert!(adopt("ola", "c1", Some(until)).await, "a late repetition");
+    assert_eq!(stored().await.provider_consent.as_deref(), Some("c2"), "brings nothing back");
+
+    let bank = BankId("dnb".to_owned());
+    let expire = async |consent: &str, after| {
+        registry.expire_consent(&bank, consent, T0.plus(TICK * after)).await.unwrap()
+    };
+    assert_eq!(expire("c1", 1).await, 0, "it is no account's any more");
+    assert_eq!(stored().await.consent_expires_at, None);
+    for (after, marked) in [(2, 1), (3, 0)] {
+        assert_eq!(expire("c2", after).await, marked);
+        let account = stored().await;
+        assert_eq!(account.provider_consent.as_deref(), Some("c2"), "it is kept");
+        assert_eq!(account.consent_expires_at, Some(T0.plus(TICK * 2)), "and so is its end");
+    }
+}
+
+pub async fn a_bank_account_keeps_its_balance_until_it_is_another(on: &Subject) {
+    let registry = registry(on);
+    let kept = async |account: &BankAccount| {
+        assert!(registry.put_bank_account(account, T0).await.unwrap());
+        on.balances.balance(&balances::holding(account)).await.unwrap().entry
+    };
+    let one = account(1, true);
+    assert_eq!(kept(&one).await, None);
+    let entry = balances::entry(12_345, T0);
+    balances::read(on, &balances::holding(&one), End::Told(entry)).await;
+    let renamed = BankAccount { bank_name: "The bank".to_owned(), primary: false, ..one.clone() };
+    assert_eq!(kept(&renamed).await, Some(entry));
+    let renewed = BankAccount { provider_consent: Some("c9".to_owned()), ..one.clone() };
+    assert_eq!(kept(&renewed).await, Some(entry), "the money does not change with the consent");
+    let another = BankAccount { provider_account: "acc-9".to_owned(), ..one.clone() };
+    assert_eq!(kept(&another).await, None);
+    assert_eq!(kept(&one).await, None, "nor does it come back");
 }
 
 pub async fn recipients_are_paged_by_id_and_kept_apart_by_owner(on: &Subject) {

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
+use workers::actions::Actions;
+use workers::approvals::Approvals;
+use workers::balances::{BalanceStore, MemoryBalances};
+use workers::notices::Notices;
 use workers::ports::AnchoredClock;
 use workers::store::{
-    Claimed, Database, Filter, Instance, MemoryStore, Move, Op, Options, StartKey, Store, Verdict, Written,
-    open, verify_chain,
+    Claimed, Database, Filter, Instance, Look, MemoryStore, Move, Neighbours, Op, Options, StartKey, Store,
+    Verdict, Written, open, verify_chain,
 };
 use workflows::engine::Lane;
 use workflows::time::At;
@@ -18,6 +22,11 @@ use crate::support::postgres;
 /// A store under test, empty.
 pub struct Subject {
     pub store: Arc<dyn Store>,
+    pub balances: Arc<dyn BalanceStore>,
+    pub neighbours: Arc<dyn Neighbours>,
+    pub approvals: Arc<dyn Approvals>,
+    pub actions: Arc<dyn Actions>,
+    pub notices: Arc<dyn Notices>,
     /// What it is a part of, unless it is the model.
     pub database: Option<Database>,
     pub url: Option<String>,
@@ -27,7 +36,17 @@ pub struct Subject {
 impl Subject {
     pub fn memory() -> Self {
         let store = Arc::new(MemoryStore::new(Arc::new(AnchoredClock::wall())));
-        Subject { store, database: None, url: None, _files: None }
+        Subject {
+            balances: Arc::new(MemoryBalances::default()),
+            neighbours: Arc::<MemoryStore>::clone(&store),
+            approvals: Arc::<MemoryStore>::clone(&store),
+            actions: Arc::<MemoryStore>::clone(&store),
+            notices: Arc::<MemoryStore>::clone(&store),
+            store,
+            database: None,
+            url: None,
+            _files: None,
+        }
     }
 
     pub async fn sqlite() -> Self {
@@ -43,7 +62,25 @@ impl Subject {
     pub async fn opened(url: String, files: Option<TempDir>) -> Self {
         let database = open(&url, &Options::default()).await.expect("the database opens");
         let store = Arc::clone(&database.store);
-        Subject { store, database: Some(database), url: Some(url), _files: files }
+        Subject {
+            balances: Arc::clone(&database.balances),
+            neighbours: Arc::clone(&database.neighbours),
+            approvals: Arc::clone(&database.approvals),
+            actions: Arc::clone(&database.actions),
+            notices: Arc::clone(&database.notices),
+            store,
+            database: Some(database),
+            url: Some(url),
+            _files: files,
+        }
+    }
+
+    /// Closes a database and lets go of every handle on it; answers where it is.
+    pub async fn closed(self) -> (String, Option<TempDir>) {
+        self.database.as_ref().expect("a database").upkeep.close().await;
+        // Field by field: what is not taken goes here.
+        let Subject { url, _files: files, .. } = self;
+        (url.expect("a database has one"), files)
     }
 
     /// An empty one of the same kind.
@@ -82,7 +119,14 @@ impl Subject {
     }
 
     pub async fn lanes(&self) -> Vec<(Lane, At)> {
-        self.store.lanes().await.unwrap().into_iter().map(|due| (due.lane, due.due_at)).collect()
+        self.store
+            .overview(Look::AtNodesToo)
+            .await
+            .unwrap()
+            .lanes
+            .into_iter()
+            .map(|due| (due.lane, due.due_at))
+            .collect()
     }
 
     pub async fn claim_at(&self, now: At) -> Vec<Claimed> {

@@ -14,6 +14,9 @@ use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::Duration;
 
+/// How often a server is tried to start, 200 ms apart.
+const ATTEMPTS: u32 = 150;
+
 /// One server with its files.
 pub struct Cluster {
     directory: PathBuf,
@@ -57,7 +60,8 @@ impl Cluster {
 
     /// Starts the server and waits until it answers.
     pub fn start(&self) {
-        for _ in 0..5 {
+        // After a kill, backends that are stuck in a write hold the former server's shared memory for a while.
+        for _ in 0..ATTEMPTS {
             let log = File::options()
                 .create(true)
                 .append(true)
@@ -76,7 +80,6 @@ impl Cluster {
             }
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
             let mut server = spawn(command);
-            // After a kill, backends of the former server may hold its shared memory for a moment.
             if self.answers(&mut server) {
                 *self.server.lock().expect("the server") = Some(server);
                 return;

@@ -17,7 +17,15 @@ on_both_databases! {
 }
 
 /// What anybody may call.
-const OPEN: &[&str] = &["/v1/payments/callback", "/v1/health", "/livez", "/readyz"];
+const OPEN: &[&str] = &[
+    "/v1/payments/callback",
+    "/v1/consents/callback",
+    "/v1/webhooks/neonomics",
+    "/v1/health",
+    "/livez",
+    "/readyz",
+    "/metrics",
+];
 
 async fn no_route_opens_to_a_bad_token(kind: Kind) {
     let corner = Corner::of(kind, "doors");

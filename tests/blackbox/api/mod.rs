@@ -38,6 +38,10 @@ impl Corner {
         self.world.service.base()
     }
 
+    fn admin(&self) -> Caller {
+        Caller::with_token(&self.base(), &crate::tokens::token("adm_1", "admin"))
+    }
+
     fn backend(&self) -> Caller {
         Caller::backend(&self.base())
     }
