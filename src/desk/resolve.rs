@@ -167,7 +167,8 @@ impl Desk {
         match self.engine.foresee(instance, event)? {
             Foresight::Moves(..) => Ok(()),
             Foresight::Nothing | Foresight::Stops(_) => Err(Unable::Forbidden(format!(
-                "only a payment in doubt, or in conflict with the bank, is resolved by evidence; this one is {}{}",
+                "only a payment in doubt, in conflict with the bank, or without its certain word for too long is \
+                 resolved by evidence; this one is {}{}",
                 instance.phase,
                 if *instance.phase == *"in_doubt" { ", with an attempt still on its way" } else { "" }
             ))),

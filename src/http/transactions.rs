@@ -9,7 +9,7 @@ use workers::engine::Told;
 use workers::store::{Filter, Instance};
 use workflows::engine::Status;
 use workflows::ids::{TransactionId, UserId, WorkflowId};
-use workflows::payment::{By, Event, State as PaymentState, too_late_to_cancel};
+use workflows::payment::{By, Event, State as PaymentState, is_cancellation_refused, too_late_to_cancel};
 use workflows::time::At;
 
 use super::App;
@@ -141,12 +141,15 @@ pub async fn cancel(
         return Err(Code::TooLateToCancel.into());
     }
     let told = tell(&app, &caller, instance.id, &Event::CancelAsked { by: By::User }).await?;
-    let decided = |instance: &Instance| instance.status.is_final() || beyond_return(instance);
+    let decided =
+        |instance: &Instance| instance.status.is_final() || beyond_return(instance) || is_refused(instance);
     let newest = payments::wait(&app, &told, prefer.for_milestone(), decided).await?;
     match newest.status {
         Status::Cancelled => payments::answer(StatusCode::OK, &newest, prefer),
         Status::Completed | Status::Failed => Err(Code::TooLateToCancel.into()),
-        Status::Processing | Status::Queued if beyond_return(&newest) => Err(Code::TooLateToCancel.into()),
+        Status::Processing | Status::Queued if beyond_return(&newest) || is_refused(&newest) => {
+            Err(Code::TooLateToCancel.into())
+        }
         Status::Processing | Status::Queued => payments::answer(StatusCode::ACCEPTED, &newest, prefer),
     }
 }
@@ -229,6 +232,12 @@ async fn tell(app: &App, caller: &Caller, id: WorkflowId, event: &Event) -> Resu
 
 fn is_transaction(instance: &Instance) -> bool {
     KINDS.contains(&&*instance.kind)
+}
+
+/// Whether the bank was asked to take it back and would not.
+fn is_refused(instance: &Instance) -> bool {
+    let payment = Payment::of(instance).ok().flatten();
+    payment.is_some_and(|payment| is_cancellation_refused(&payment.progress.state))
 }
 
 /// Documents that cannot be read are past nothing; whoever answers with them reports it.

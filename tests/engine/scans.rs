@@ -89,16 +89,20 @@ async fn a_question_that_nobody_asks_any_more_is_asked_again(on: &Subject) {
     let id = process.start("one", terms(true)).await;
     process.is_in(id, "awaiting_sca").await;
     process.stop().await;
-    for (left, violation) in
-        [(vec![], Violation::Idle), (vec![task("@sca_deadline", far())], Violation::Adrift)]
-    {
+    for (left, violation) in [
+        (vec![], Violation::Idle),
+        (vec![task("@sca_deadline", far())], Violation::Adrift),
+        (vec![task("status", far())], Violation::Endless),
+    ] {
         overwrite(on, id, |now| now, left).await;
         let scanner = front(on, &bank).await.scanner(Arc::clone(&on.audit));
         let found = scanner.round().await.unwrap();
         assert_eq!(summary(&found), ([(violation, 1)].into(), 1, 0), "{found:?}");
         assert_eq!(scanner.last(), found);
         let names: Vec<_> = on.store.tasks(id).await.unwrap().into_iter().map(|row| row.task.name).collect();
-        assert!(names.contains(&TaskName::stored("status".to_owned())), "{names:?}");
+        for name in ["status", "@sca_deadline"] {
+            assert!(names.contains(&TaskName::stored(name.to_owned())), "{names:?}");
+        }
         assert!(scanner.round().await.unwrap().is_clean());
         assert_eq!(scanner.violated().counts().get(violation.word()), Some(&1));
     }

@@ -305,7 +305,7 @@ impl Engine {
                 return Ok(Resumed::NotStopped(instance));
             }
             let live = self.open(&instance)?;
-            let outstanding = self.tasks(id).await?;
+            let outstanding: Vec<_> = self.tasks(id).await?.into_iter().map(|row| row.task.name).collect();
             let op = transition::resume(&instance, &live, &outstanding, &Why::said(actor), self.now())
                 .map_err(unreadable)?;
             let Some(op) = op else { return Ok(Resumed::Stuck(instance)) };

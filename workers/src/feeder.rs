@@ -3,7 +3,7 @@
 //! One query says which lanes hold work and when, and whether anything changed about what may be sent; a quiet system
 //! asks once a second, a busy one whenever something is due. What this process commits itself it knows without asking.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,9 +163,10 @@ impl Feeder {
         self.rota.taken(wanted.iter().map(|one| &one.lane));
         let since: HashMap<&Lane, At> = lanes.iter().map(|due| (&due.lane, due.due_at)).collect();
         let rooms: Vec<(Lane, usize)> = wanted.iter().map(|one| (one.lane.clone(), one.room)).collect();
-        let mut counted: HashMap<Lane, (At, usize)> =
+        // In an order of their own: what is done about them is done in the same order every time.
+        let mut counted: BTreeMap<Lane, (At, usize)> =
             wanted.iter().filter_map(|one| Some((one.lane.clone(), (one.counted_in?, one.room)))).collect();
-        let mut trials: HashMap<Lane, Trial> =
+        let mut trials: BTreeMap<Lane, Trial> =
             wanted.into_iter().filter_map(|one| Some((one.lane, one.trial?))).collect();
         let claimed = self.store.claim(&rooms, &self.node, now, self.lease).await;
         let (lapses_at, mut unused) = (now.plus(self.lease), vec![]);

@@ -5,14 +5,14 @@
 //! and brings the next in one transaction. Two scanners at once are harmless: what they write is guarded by the
 //! revision that they saw.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use workflows::engine::{Book, Lane, Live, TaskName, Unreadable};
+use workflows::engine::{Book, Effect, Lane, Live, TaskName, Unreadable};
 use workflows::ids::WorkflowId;
 use workflows::time::At;
 
@@ -47,6 +47,8 @@ pub enum Violation {
     Idle,
     /// A live instance whose tasks do not lead on from its state.
     Adrift,
+    /// A live instance without one of the deadlines of its state.
+    Endless,
     /// A task of an instance that has ended.
     Leftover,
     /// A task of no instance.
@@ -61,9 +63,10 @@ pub enum Violation {
 
 impl Violation {
     /// Every one there is.
-    pub const ALL: [Violation; 7] = [
+    pub const ALL: [Violation; 8] = [
         Violation::Idle,
         Violation::Adrift,
+        Violation::Endless,
         Violation::Leftover,
         Violation::Orphan,
         Violation::Unclaimed,
@@ -76,6 +79,7 @@ impl Violation {
         match self {
             Violation::Idle => "idle",
             Violation::Adrift => "adrift",
+            Violation::Endless => "endless",
             Violation::Leftover => "leftover",
             Violation::Orphan => "orphan",
             Violation::Unclaimed => "unclaimed",
@@ -315,21 +319,33 @@ impl Scanner {
                 return;
             }
         };
-        let lifelines = live.lifelines();
-        let names: BTreeSet<&TaskName> = lifelines.iter().filter_map(name_of).collect();
-        if standing.tasks.iter().any(|task| names.contains(task)) {
+        let is_there = |effect: &Effect<TaskName, TaskName>| {
+            name_of(effect).is_some_and(|name| standing.tasks.contains(name))
+        };
+        let violation = if standing.tasks.is_empty() {
+            Violation::Idle
+        } else if !live.lifelines().iter().any(is_there) {
+            Violation::Adrift
+        } else if !live.deadlines().iter().all(is_there) {
+            Violation::Endless
+        } else {
             return;
-        }
-        let violation = if standing.tasks.is_empty() { Violation::Idle } else { Violation::Adrift };
+        };
         self.note(violation, format!("{id} in {}", instance.phase), findings);
-        self.mend(instance, &live, findings).await;
+        self.mend(instance, &live, &standing.tasks, findings).await;
     }
 
     /// Puts back what leads on, as [`resume`] does for an operator.
-    async fn mend(&self, instance: &Instance, live: &Arc<dyn Live>, findings: &mut Findings) {
+    async fn mend(
+        &self,
+        instance: &Instance,
+        live: &Arc<dyn Live>,
+        outstanding: &[TaskName],
+        findings: &mut Findings,
+    ) {
         let Conduct::Mends(_) = &self.conduct else { return };
         let (now, why) = (self.clock.now(), Why::said(ACTOR));
-        if let Ok(Some(moved)) = resume(instance, live, &[], &why, now) {
+        if let Ok(Some(moved)) = resume(instance, live, outstanding, &why, now) {
             return self.write(moved, Mend::Mended, findings).await;
         }
         let raised = raise(instance, "nothing leads on from where it stands", &why, now);

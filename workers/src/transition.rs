@@ -11,9 +11,7 @@ use workflows::planted;
 use workflows::time::At;
 
 use crate::lanes::{Lanes, Place};
-use crate::store::{
-    Claimed, Drop, HistoryRow, InboxKey, Instance, Move, NewTask, Start, StartKey, TaskRef, TaskRow,
-};
+use crate::store::{Claimed, Drop, HistoryRow, InboxKey, Instance, Move, NewTask, Start, StartKey, TaskRef};
 
 /// A claimed task with its instance decoded, so that it is performed without another look at the store.
 pub(crate) struct Hot {
@@ -144,23 +142,22 @@ pub(crate) fn is_stopped(instance: &Instance) -> bool {
     alarm(instance).is_some()
 }
 
-/// A stopped instance goes on where it stands: the alarm is cleared, and the first of what leads on is put back when
-/// nothing of it is outstanding. A step that leaves something at the provider is never put back, since an attempt
+/// A stopped instance goes on where it stands: the alarm is cleared, the first of what leads on is put back when
+/// nothing of it is outstanding, and so is each deadline that is gone. A step that leaves something at the provider is never put back, since an attempt
 /// before the stop may have had its effect: the machine hears that it was given up with its outcome unknown. `None`
 /// when the machine does not say what would follow from that.
 pub(crate) fn resume(
     instance: &Instance,
     live: &Arc<dyn Live>,
-    outstanding: &[TaskRow],
+    outstanding: &[TaskName],
     why: &Why<'_>,
     now: At,
 ) -> Result<Option<Move>, Unreadable> {
     let quiet = Instance { attention: None, ..instance.clone() };
     let nobody = Claim { lanes: None, lease: Duration::ZERO };
     let lifelines = live.lifelines();
-    let is_outstanding = |effect: &Effect<TaskName, TaskName>| {
-        name_of(effect).is_some_and(|name| outstanding.iter().any(|row| row.task.name == *name))
-    };
+    let is_outstanding =
+        |effect: &Effect<TaskName, TaskName>| name_of(effect).is_some_and(|name| outstanding.contains(name));
     let back = if lifelines.iter().any(is_outstanding) { None } else { lifelines.into_iter().next() };
     if let Some(name) = back.as_ref().and_then(name_of)
         && !name.is_timer()
@@ -173,7 +170,8 @@ pub(crate) fn resume(
     }
     let view = live.view();
     let after = following(instance, (view.status.as_str(), view.phase), why, UNCHANGED.into(), now);
-    let follow = Follow::of(live, back.into_iter().collect(), now, &nobody)?;
+    let gone = live.deadlines().into_iter().filter(|effect| !is_outstanding(effect));
+    let follow = Follow::of(live, back.into_iter().chain(gone).collect(), now, &nobody)?;
     let instance = Instance {
         attention: view.attention.map(Into::into),
         seq: after.seq,
@@ -197,9 +195,11 @@ pub(crate) fn resume(
 /// The task that an effect arms.
 pub(crate) fn name_of(effect: &Effect<TaskName, TaskName>) -> Option<&TaskName> {
     match effect {
-        Effect::Run(name) | Effect::RunIn(name, _) | Effect::Arm(name, _) | Effect::Queue(name, _) => {
-            Some(name)
-        }
+        Effect::Run(name)
+        | Effect::RunIn(name, _)
+        | Effect::Arm(name, _)
+        | Effect::ArmAt(name, _)
+        | Effect::Queue(name, _) => Some(name),
         Effect::Withdraw(_) | Effect::Disarm(_) | Effect::Tell(_) => None,
     }
 }
@@ -312,6 +312,9 @@ impl Follow {
                 Effect::Arm(name, delay) => {
                     let delay = if planted::is("an early timer") { delay / 2 } else { delay };
                     let due_at = now.plus(delay);
+                    follow.put.push(NewTask { name, lane: Lane::timers(), due_at, claimed: false });
+                }
+                Effect::ArmAt(name, due_at) => {
                     follow.put.push(NewTask { name, lane: Lane::timers(), due_at, claimed: false });
                 }
                 Effect::Queue(name, since) => {

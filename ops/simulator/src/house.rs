@@ -70,6 +70,9 @@ pub fn consent(chance: Chance, call: &ConsentsCall) -> (&'static str, Reply) {
             };
             ("read consent", Reply::Consents(ConsentsReply::Standing { standing, valid_until: None }))
         }
+        ConsentsCall::Find { .. } => {
+            ("find consent", Reply::Consents(ConsentsReply::Known { consent: None }))
+        }
         ConsentsCall::Adopt { .. } => ("adopt consent", Reply::Consents(ConsentsReply::Adopted)),
     }
 }

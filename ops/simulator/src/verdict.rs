@@ -115,6 +115,7 @@ fn named(effect: &Effect<TaskName, TaskName>) -> Option<&TaskName> {
         Effect::Run(name)
         | Effect::RunIn(name, _)
         | Effect::Arm(name, _)
+        | Effect::ArmAt(name, _)
         | Effect::Queue(name, _)
         | Effect::Withdraw(name)
         | Effect::Disarm(name) => Some(name),

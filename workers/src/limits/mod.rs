@@ -148,6 +148,7 @@ impl Limits {
             match self.take(&known.name) {
                 Ok(pass) => return pass,
                 Err(wait) => tokio::select! {
+                    biased;
                     () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
                     () = freed => {}
                 },
@@ -164,6 +165,7 @@ impl Limits {
                 return Aside::one_of(known);
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(TROUBLE) => {}
                 () = freed => {}
             }

@@ -86,6 +86,7 @@ impl Turns {
             };
             held.provider.needed.notify_one();
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(at.since(now).min(LOOK_AGAIN)) => {}
                 () = freed => {}
             }

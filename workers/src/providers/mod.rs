@@ -90,9 +90,9 @@ impl Provider for Providers {
             Call::Payments(_) | Call::Consents(ConsentsCall::Ask { .. } | ConsentsCall::Read { .. }) => {
                 self.banks.perform(call, context).await
             }
-            Call::Consents(ConsentsCall::Adopt { .. }) | Call::Prices(_) | Call::Nothing => {
-                self.register.perform(call, context).await
-            }
+            Call::Consents(ConsentsCall::Find { .. } | ConsentsCall::Adopt { .. })
+            | Call::Prices(_)
+            | Call::Nothing => self.register.perform(call, context).await,
         }
     }
 }

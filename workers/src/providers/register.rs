@@ -48,6 +48,20 @@ impl Register {
         })
     }
 
+    /// The consent of an account while it may be used; nothing when there is no such account.
+    async fn find(
+        &self,
+        user: &UserId,
+        account: &BankAccountId,
+    ) -> Result<Option<Option<ProviderConsentId>>, Trouble> {
+        let now = self.clock.now();
+        let accounts = self.registry.bank_accounts(user).await?;
+        Ok(accounts.into_iter().find(|one| one.id == *account).map(|account| {
+            let lasts = account.consent_expires_at.is_none_or(|end| now < end);
+            account.provider_consent.filter(|_| lasts).map(ProviderConsentId)
+        }))
+    }
+
     async fn adopt(
         &self,
         user: &UserId,
@@ -69,6 +83,13 @@ impl Provider for Register {
             Call::Consents(ConsentsCall::Adopt { user, account, consent, valid_until }) => {
                 self.adopt(user, account, consent, *valid_until).await.map(|there| {
                     if there { Finding::Done(Reply::Consents(ConsentsReply::Adopted)) } else { gone() }
+                })
+            }
+            Call::Consents(ConsentsCall::Find { user, account }) => {
+                self.find(user, account).await.map(|found| {
+                    found.map_or_else(gone, |consent| {
+                        Finding::Done(Reply::Consents(ConsentsReply::Known { consent }))
+                    })
                 })
             }
             Call::Nothing => return Finding::Done(Reply::Nothing),

@@ -5,7 +5,8 @@
 //! world may give, every timer fires, everybody says everything. It checks, and prints the shortest way to a breach:
 //!
 //! 1. nothing that can happen is refused;
-//! 2. something that leads on is outstanding until the end; after it nothing is done any more, only read;
+//! 2. something that leads on is outstanding until the end, and every deadline of the state beside it; after the end
+//!    nothing is done any more, only read;
 //! 3. a step that is run anew while outstanding is one that may be repeated, and asks a question in its state;
 //! 4. what is shown agrees with the world: no success without it, no failure against it, no debt left;
 //! 5. every situation can still come to an end;
@@ -275,10 +276,11 @@ impl<M: Lawful> Walk<'_, M> {
                         return self.breach(at, format!("3: {step:?} is run anew while it is outstanding"));
                     }
                 }
-                Effect::Arm(timer, _) | Effect::Queue(timer, _) if ended => {
+                Effect::Arm(timer, _) | Effect::ArmAt(timer, _) | Effect::Queue(timer, _) if ended => {
                     return self.breach(at, format!("2: {timer:?} is armed after the end"));
                 }
                 Effect::Arm(..)
+                | Effect::ArmAt(..)
                 | Effect::Queue(..)
                 | Effect::Disarm(_)
                 | Effect::Withdraw(_)
@@ -311,6 +313,10 @@ impl<M: Lawful> Walk<'_, M> {
         let lifelines = after::<M>(&BTreeSet::new(), &M::lifelines(self.order, state));
         if !ended && lifelines.is_disjoint(outstanding) {
             return self.breach(at, format!("2: nothing leads on from {state:?}"));
+        }
+        let deadlines = after::<M>(&BTreeSet::new(), &M::deadlines(self.order, state));
+        if !ended && let Some(gone) = deadlines.difference(outstanding).next() {
+            return self.breach(at, format!("2: {gone} is not armed in {state:?}"));
         }
         if let Err(how) = M::judge(self.order, state, world) {
             return self.breach(at, format!("4: {how}"));
@@ -375,7 +381,12 @@ fn after<M: Machine>(
             Effect::Disarm(timer) => {
                 outstanding.remove(&TaskName::timer(*timer));
             }
-            Effect::Run(_) | Effect::RunIn(..) | Effect::Arm(..) | Effect::Queue(..) | Effect::Tell(_) => {}
+            Effect::Run(_)
+            | Effect::RunIn(..)
+            | Effect::Arm(..)
+            | Effect::ArmAt(..)
+            | Effect::Queue(..)
+            | Effect::Tell(_) => {}
         }
     }
     for effect in effects {
@@ -383,7 +394,7 @@ fn after<M: Machine>(
             Effect::Run(step) | Effect::RunIn(step, _) => {
                 outstanding.insert(TaskName::step(*step));
             }
-            Effect::Arm(timer, _) | Effect::Queue(timer, _) => {
+            Effect::Arm(timer, _) | Effect::ArmAt(timer, _) | Effect::Queue(timer, _) => {
                 outstanding.insert(TaskName::timer(*timer));
             }
             Effect::Withdraw(_) | Effect::Disarm(_) | Effect::Tell(_) => {}

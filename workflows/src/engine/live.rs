@@ -118,6 +118,8 @@ pub trait Live: Send + Sync {
     fn policy(&self, step: &TaskName) -> Result<Policy, Unreadable>;
     /// What leads on from here: at least one of these is outstanding until the end.
     fn lifelines(&self) -> Vec<Effect<TaskName, TaskName>>;
+    /// The deadlines that stand beside them.
+    fn deadlines(&self) -> Vec<Effect<TaskName, TaskName>>;
     /// What the outside world calls it by.
     fn reference(&self) -> Option<String>;
     /// The lane that it waits in while it is parked.
@@ -297,6 +299,10 @@ impl<M: Machine> Live for Running<M> {
         M::lifelines(&self.order, &self.state).into_iter().map(erase::<M>).collect()
     }
 
+    fn deadlines(&self) -> Vec<Effect<TaskName, TaskName>> {
+        M::deadlines(&self.order, &self.state).into_iter().map(erase::<M>).collect()
+    }
+
     fn reference(&self) -> Option<String> {
         M::reference(&self.order, &self.state)
     }
@@ -316,6 +322,7 @@ fn erase<M: Machine>(effect: Effect<M::Step, M::Timer>) -> Effect<TaskName, Task
         Effect::RunIn(step, delay) => Effect::RunIn(TaskName::step(step), delay),
         Effect::Withdraw(step) => Effect::Withdraw(TaskName::step(step)),
         Effect::Arm(timer, delay) => Effect::Arm(TaskName::timer(timer), delay),
+        Effect::ArmAt(timer, at) => Effect::ArmAt(TaskName::timer(timer), at),
         Effect::Queue(timer, since) => Effect::Queue(TaskName::timer(timer), since),
         Effect::Disarm(timer) => Effect::Disarm(TaskName::timer(timer)),
         Effect::Tell(message) => Effect::Tell(message),

@@ -78,6 +78,9 @@ pub enum Effect<S, T> {
     Withdraw(S),
     /// Fire a timer after a delay; an armed timer of that name is replaced.
     Arm(T, Duration),
+    /// Fire a timer at a time that was promised before, at once when that has passed; an armed timer of that name is
+    /// replaced.
+    ArmAt(T, At),
     /// Fire a timer as soon as the workflow's queue lets it through; who waits since earlier goes first.
     Queue(T, At),
     /// Take back a timer.
@@ -151,6 +154,12 @@ pub trait Machine: Sized + Send + Sync + 'static {
     /// What leads on from a state that has not ended: at least one of these is outstanding at any time, which the laws
     /// check and the scanner watches. It puts the first one back should all be gone.
     fn lifelines(order: &Self::Order, state: &Self::State) -> Vec<Effect<Self::Step, Self::Timer>>;
+
+    /// The deadlines that stand beside the lifelines of a state: each of them is outstanding for as long as it lasts,
+    /// which the laws check and the scanner watches. It puts back each that is gone.
+    fn deadlines(_: &Self::Order, _: &Self::State) -> Vec<Effect<Self::Step, Self::Timer>> {
+        vec![]
+    }
 
     /// What the outside world calls the instance by, once it has such a name: the provider's id of a payment.
     fn reference(_: &Self::Order, _: &Self::State) -> Option<String> {

@@ -1,6 +1,6 @@
 //! What a payment's state means outside: status, phase, and the facts that the API shows.
 
-use super::{Evidence, Failure, Late, Placed, Progress, State};
+use super::{Cancellation, Evidence, Failure, Late, Placed, Progress, Promise, State, Why};
 use crate::engine::{Status, View};
 use crate::ports::payments::ProviderPaymentId;
 use crate::ports::prices::Price;
@@ -16,6 +16,13 @@ const DELAYED: &str = "Det tar lengre tid enn lovet fordi betalingstjenesten er 
                        Betalingen behandles så snart tjenesten er tilbake, eller du kan avbryte den.";
 /// M-37: the bank connection has to be renewed.
 const RECONNECT: &str = "Bank connection expired, tap to reconnect";
+
+/// Nobody knows yet whether the bank has it (ours; payments practice §3.2 wants words that harm nobody).
+const IN_DOUBT: &str =
+    "Vi undersøker betalingen hos banken din. Ikke betal på nytt. Du får beskjed så snart vi vet mer.";
+/// Nobody approved it in time (ours, after X-11); whoever pays again before the confirmation may pay twice.
+const EXPIRED: &str =
+    "Godkjenningen tok for lang tid, og betalingen blir avbrutt. Vent på bekreftelsen før du prøver igjen.";
 
 /// Status and phase (rest-api §2).
 pub fn view(progress: &Progress) -> View {
@@ -52,7 +59,9 @@ fn attention(progress: &Progress) -> Option<&'static str> {
         return Some("conflict: the bank says otherwise than was reported; needs evidence");
     }
     match &progress.state {
-        State::Parked { breached: true, .. } => Some("queued for longer than was promised"),
+        State::Parked { .. } if progress.amended.promise == Promise::Broken => {
+            Some("queued for longer than was promised")
+        }
         State::InDoubt { overdue: true, .. } => Some("in doubt for too long: needs evidence"),
         State::Confirming { overdue: true, .. } => Some("accepted by the bank, settlement not reported"),
         State::Closing { overdue: true, .. } => Some("the bank confirms no cancellation"),
@@ -111,18 +120,24 @@ pub fn facts(progress: &Progress) -> Facts {
         ..known.clone()
     };
     match &progress.state {
-        State::Initiating { .. } | State::InDoubt { .. } => known,
+        State::Initiating { round: 0, .. } => known,
+        State::Initiating { .. } | State::InDoubt { .. } => Facts { message: Some(IN_DOUBT), ..known },
         State::AwaitingConsent { consent, until, .. } => Facts {
             sca_redirect: consent.as_ref().and_then(|consent| consent.sca.clone()),
             sca_expires_at: consent.as_ref().map(|_| *until),
             message: Some(RECONNECT),
             ..known
         },
-        State::Parked { breached: false, .. } => Facts { message: Some(QUEUED), ..known },
-        State::Parked { breached: true, .. } => Facts { message: Some(DELAYED), ..known },
+        State::Parked { .. } => {
+            let broken = progress.amended.promise == Promise::Broken;
+            Facts { message: Some(if broken { DELAYED } else { QUEUED }), ..known }
+        }
         State::AwaitingUser { .. } => Facts { message: Some(READY), ..known },
         State::AwaitingSca { payment, until } => {
             Facts { sca_redirect: payment.sca.clone(), sca_expires_at: Some(*until), ..of(Some(payment)) }
+        }
+        State::Closing { payment, why: Why::ScaTimeout, .. } => {
+            Facts { message: Some(EXPIRED), ..of(Some(payment)) }
         }
         State::Closing { payment, .. } | State::Confirming { payment, .. } => of(Some(payment)),
         State::Settled { payment, .. } | State::Cancelled { payment, .. } => of(payment.as_ref()),
@@ -132,10 +147,21 @@ pub fn facts(progress: &Progress) -> Facts {
     }
 }
 
-/// Whether an operator may say, with proof, what became of it.
+/// Whether the bank refused to take it back and it goes on standing there. It is asked again, and what it says then
+/// counts.
+pub fn is_cancellation_refused(state: &State) -> bool {
+    matches!(state, State::Closing { answer: Cancellation::Stands, .. })
+}
+
+/// Whether an operator may say, with proof, what became of it: in doubt, in conflict with the bank, or without its
+/// certain word for too long.
 pub fn resolvable(progress: &Progress) -> bool {
-    matches!(progress.state, State::InDoubt { .. })
-        || matches!(progress.amended.late, Some(Late::Conflict { .. }))
+    matches!(
+        progress.state,
+        State::InDoubt { .. }
+            | State::Closing { overdue: true, .. }
+            | State::Confirming { overdue: true, .. }
+    ) || matches!(progress.amended.late, Some(Late::Conflict { .. }))
 }
 
 impl State {

@@ -55,7 +55,8 @@ pub(super) fn on(
         }
         // A bank may show a payment only after a while: that it knows of none counts when it says so again and again.
         (Some(Late::Asking { tries }), On::Said(Event::Absent)) => {
-            again(tries, Step::Locate, order.terms.poll_most.max(order.terms.visibility_lag))
+            let step = question(order, state).unwrap_or(Step::Locate);
+            again(tries, step, order.terms.poll_most.max(order.terms.visibility_lag))
         }
         (Some(Late::Asking { tries }), On::GaveUp(step @ (Step::Status | Step::Locate), _)) => {
             again(tries, step, order.terms.poll_most)

@@ -67,6 +67,13 @@ macro_rules! pays {
                 $crate::payment::lifelines(&order.payment, state)
             }
 
+            fn deadlines(
+                order: &Self::Order,
+                state: &Self::State,
+            ) -> Vec<$crate::engine::Effect<Self::Step, Self::Timer>> {
+                $crate::payment::deadlines(&order.payment, state)
+            }
+
             fn queue(order: &Self::Order) -> $crate::engine::Lane {
                 $crate::payment::queue_lane($provider, &order.payment)
             }

@@ -32,14 +32,19 @@ mod versions;
 pub(crate) mod world;
 
 pub use codes::ErrorCode;
-pub use facts::{Facts, facts, resolvable, too_late_to_cancel, view};
+pub use facts::{Facts, facts, is_cancellation_refused, resolvable, too_late_to_cancel, view};
 pub(crate) use machine::pays;
 pub use order::{Access, Instruction, Terms};
 pub use rules::{Deal, Denied, Payee, Payer, PaymentLimits, within_limits};
 pub(crate) use rules::{instruct, may_pay};
-pub use state::{Amended, By, Consent, Event, Evidence, Failure, Late, Placed, Progress, State, Truth, Why};
+pub use state::{
+    Amended, By, Cancellation, Consent, Event, Evidence, Failure, Late, Placed, Progress, Promise, State,
+    Truth, Why,
+};
 use steps::placed_at;
-pub use steps::{Step, Timer, call, hear, lifelines, overhear, policy, queue_lane, reference, wanted};
+pub use steps::{
+    Step, Timer, call, deadlines, hear, lifelines, overhear, policy, queue_lane, reference, wanted,
+};
 pub(crate) use versions::upcast;
 
 use std::time::Duration;
@@ -78,8 +83,10 @@ pub fn on(
         State::Settled { .. } | State::Failed { .. } | State::Cancelled { .. } => {
             return late::on(order, progress, on, now);
         }
-        State::Parked { .. } | State::AwaitingUser { .. } => queue::on(order, state.clone(), on, now),
-        State::AwaitingConsent { .. } => consent::on(order, state.clone(), on, now),
+        State::Parked { .. } | State::AwaitingUser { .. } => {
+            queue::on(order, (state.clone(), amended), on, now)
+        }
+        State::AwaitingConsent { .. } => consent::on(order, (state.clone(), amended), on, now),
         State::Initiating { .. }
         | State::InDoubt { .. }
         | State::AwaitingSca { .. }
@@ -113,8 +120,20 @@ impl Amended {
             (_, On::Said(Event::Priced { price: Some(price) })) => {
                 Amended { price: Some(price.clone()), ..self.clone() }
             }
+            (State::AwaitingConsent { .. }, On::Said(Event::ConsentAsked { .. })) => {
+                Amended { renewed: true, ..self.clone() }
+            }
+            (State::AwaitingConsent { .. }, On::Said(Event::ConsentKnown { consent: Some(consent) })) => {
+                Amended { consent: Some(consent.clone()), disconnected: false, ..self.clone() }
+            }
             (State::AwaitingConsent { consent: Some(consent), .. }, On::Said(Event::ConsentAdopted)) => {
                 Amended { consent: Some(consent.id.clone()), disconnected: false, ..self.clone() }
+            }
+            (State::Parked { .. }, On::Fired(Timer::SlaWarning)) if self.promise == Promise::Stands => {
+                Amended { promise: Promise::Warned, ..self.clone() }
+            }
+            (State::Parked { .. }, On::Fired(Timer::SlaBreach)) => {
+                Amended { promise: Promise::Broken, ..self.clone() }
             }
             _ => self.clone(),
         }
@@ -149,7 +168,7 @@ fn under_way(
         (
             State::Initiating { round: 0, cancel: None, parked, .. },
             On::GaveUp(Step::Initiate, Cause::NotSent),
-        ) => queue::park(order, parked),
+        ) => queue::park(order, amended.promise, parked),
         (
             State::Initiating { round: 0, cancel: Some(by), .. },
             On::GaveUp(Step::Initiate, Cause::NotSent),
@@ -167,7 +186,7 @@ fn under_way(
         (State::Initiating { parked, .. }, On::GaveUp(Step::Initiate, _))
             if planted::is("park what is unknown") =>
         {
-            queue::park(order, parked)
+            queue::park(order, amended.promise, parked)
         }
         (state @ State::Initiating { .. }, On::Fired(Timer::Released)) if planted::is("released twice") => {
             go(state, vec![Effect::Run(Step::Initiate)])
@@ -276,10 +295,24 @@ fn under_way(
         }
 
         // It is to be taken back; the bank decides whether that is still possible.
-        (State::Closing { payment, why, tries, overdue }, On::Said(Event::StatusSeen { status, reason })) => {
+        (
+            State::Closing { payment, why, tries, overdue, answer },
+            On::Said(Event::StatusSeen { status, reason }),
+        ) => {
             match status.standing() {
+                Standing::Pending if answer == Cancellation::Open => go(
+                    State::Closing { payment, why, tries, overdue, answer },
+                    vec![Effect::Run(Step::Cancel)],
+                ),
+                // It will not cancel what may still be approved: it is asked again, less and less often.
                 Standing::Pending => {
-                    go(State::Closing { payment, why, tries, overdue }, vec![Effect::Run(Step::Cancel)])
+                    let wait = slower(terms.poll_first, tries).min(terms.poll_most);
+                    let tries = tries.saturating_add(1).min(MOST_TRIES);
+                    let answer = Cancellation::Stands;
+                    go(
+                        State::Closing { payment, why, tries, overdue, answer },
+                        vec![Effect::RunIn(Step::Cancel, wait)],
+                    )
                 }
                 Standing::Underway => confirming(order, payment, status),
                 Standing::Executed => settled(Some(payment), Evidence::Status(status), now),
@@ -292,30 +325,42 @@ fn under_way(
         (State::Closing { payment, why, .. }, On::Said(Event::CancellationConfirmed)) => {
             closed(why, payment, Evidence::CancellationConfirmed, now)
         }
-        // Too late: it is being executed, or it has come to its end. Fail forward and follow it.
-        (State::Closing { payment, .. }, On::Said(Event::CancellationRefused { .. })) => go(
-            State::Confirming { payment, seen: TransactionStatus::Acsp, overdue: false },
-            vec![Effect::Run(Step::Status), Effect::Arm(Timer::Overdue, terms.overdue)],
-        ),
+        // It is being executed, or has come to its end, perhaps by an attempt of ours whose answer was lost: why it is
+        // being taken back is not forgotten before the bank has said which.
+        (
+            State::Closing { payment, why, tries, overdue, answer },
+            On::Said(Event::CancellationRefused { .. }),
+        ) => {
+            let answer = if answer == Cancellation::Open { Cancellation::Refused } else { answer };
+            go(State::Closing { payment, why, tries, overdue, answer }, vec![Effect::Run(Step::Status)])
+        }
         (State::Closing { payment, why, .. }, On::GaveUp(Step::Cancel, _))
             if planted::is("cancellation unconfirmed") =>
         {
             closed(why, payment, Evidence::CancellationConfirmed, now)
         }
         // The cancellation may or may not have happened; what the bank says next decides.
-        (State::Closing { payment, why, tries, overdue }, On::GaveUp(Step::Cancel | Step::Status, _)) => {
+        (
+            State::Closing { payment, why, tries, overdue, answer },
+            On::GaveUp(Step::Cancel | Step::Status, _),
+        ) => {
             let wait = slower(terms.poll_first, tries).min(terms.poll_most);
             let tries = tries.saturating_add(1).min(MOST_TRIES);
-            go(State::Closing { payment, why, tries, overdue }, vec![Effect::RunIn(Step::Status, wait)])
+            go(
+                State::Closing { payment, why, tries, overdue, answer },
+                vec![Effect::RunIn(Step::Status, wait)],
+            )
         }
-        (State::Closing { payment, why, tries, .. }, On::Fired(Timer::Overdue)) => go(
-            State::Closing { payment, why, tries, overdue: true },
+        (State::Closing { payment, why, tries, answer, .. }, On::Fired(Timer::Overdue)) => go(
+            State::Closing { payment, why, tries, overdue: true, answer },
             vec![Effect::Arm(Timer::Overdue, terms.overdue)],
         ),
         (
-            State::Closing { payment, why: Why::ScaTimeout, tries, overdue },
+            State::Closing { payment, why: Why::ScaTimeout, tries, overdue, answer },
             On::Said(Event::CancelAsked { by: By::Compensation }),
-        ) => go(State::Closing { payment, why: Why::Asked(By::Compensation), tries, overdue }, vec![]),
+        ) => {
+            go(State::Closing { payment, why: Why::Asked(By::Compensation), tries, overdue, answer }, vec![])
+        }
 
         // Past the point of no return.
         (State::Confirming { payment, seen, overdue }, On::Said(Event::StatusSeen { status, reason })) => {
@@ -341,6 +386,19 @@ fn under_way(
             State::Confirming { payment, seen, overdue: true },
             vec![Effect::Arm(Timer::Overdue, terms.overdue)],
         ),
+        // A bank that says nothing certain for too long is not waited for for ever: there are statements and letters.
+        (
+            State::Closing { payment, overdue: true, .. } | State::Confirming { payment, overdue: true, .. },
+            On::Said(Event::Resolved { outcome, reference }),
+        ) => {
+            let evidence = Evidence::Operator { reference };
+            match outcome {
+                Truth::Executed => settled(Some(payment), evidence, now),
+                Truth::NotExecuted => {
+                    failed(Failure::Refused, ErrorCode::Timeout, Some(payment), evidence, now)
+                }
+            }
+        }
         (waiting @ (State::AwaitingSca { .. } | State::Confirming { .. }), On::GaveUp(Step::Status, _)) => {
             go(waiting, vec![Effect::RunIn(Step::Status, terms.poll_most)])
         }
@@ -420,7 +478,7 @@ fn first_round(parked: u8, now: At) -> State {
 /// It is to be taken back. `first` says whether the bank is asked before, since an approval may be on its way.
 fn close(order: &Instruction, payment: Placed, why: Why, first: Step) -> Next<State, Step, Timer> {
     go(
-        State::Closing { payment, why, tries: 0, overdue: false },
+        State::Closing { payment, why, tries: 0, overdue: false, answer: Cancellation::Open },
         vec![
             Effect::Withdraw(Step::Locate),
             Effect::Disarm(Timer::Ripe),

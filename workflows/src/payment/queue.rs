@@ -3,8 +3,8 @@
 //! The queue lets the oldest through first, as fast as the recovering provider is trusted. What ran out while it
 //! waited is looked at before anything is sent: a price is quoted anew, a payment that is no longer wanted expires.
 
+use super::{Amended, ErrorCode, Event, Evidence, Failure, Instruction, Promise, State, Step, Timer};
 use super::{Effects, failed, first_round, go, otherwise, slower, taken_back};
-use super::{ErrorCode, Event, Evidence, Failure, Instruction, State, Step, Timer};
 use crate::engine::{Audience, Effect, Message, Next, On};
 use crate::planted;
 use crate::time::At;
@@ -13,14 +13,11 @@ use crate::time::At;
 const MOST_COUNTED: u8 = 3;
 
 /// Nothing was sent and the provider takes nothing. The payer is told once. One that was let through and came back
-/// enters the queue again only after a while, which grows each time.
-pub(super) fn park(order: &Instruction, before: u8) -> Next<State, Step, Timer> {
+/// enters the queue again only after a while, which grows each time. What was promised was promised at the acceptance:
+/// no second stay begins it anew.
+pub(super) fn park(order: &Instruction, promise: Promise, before: u8) -> Next<State, Step, Timer> {
     let terms = &order.terms;
-    let mut effects = vec![
-        Effect::Arm(Timer::SlaWarning, terms.sla_warning()),
-        Effect::Arm(Timer::SlaBreach, terms.sla),
-        Effect::Arm(Timer::Expiry, terms.queue_expiry),
-    ];
+    let mut effects = deadlines(order, promise);
     if before == 0 {
         effects.push(Effect::Queue(Timer::Released, order.accepted_at));
         effects.push(Effect::Tell(Message::owner("payment.queued")));
@@ -28,35 +25,55 @@ pub(super) fn park(order: &Instruction, before: u8) -> Next<State, Step, Timer> 
         let wait = slower(terms.retry_base, 2 * before).min(terms.poll_most);
         effects.push(Effect::Arm(Timer::Requeue, wait));
     }
-    go(State::Parked { before: before.saturating_add(1).min(MOST_COUNTED), breached: false }, effects)
+    go(State::Parked { before: before.saturating_add(1).min(MOST_COUNTED) }, effects)
+}
+
+/// What is left of the promise, and when nobody wants the payment any more.
+pub(super) fn deadlines(order: &Instruction, promise: Promise) -> Effects {
+    let (terms, since) = (&order.terms, order.accepted_at);
+    let mut left = vec![Effect::ArmAt(Timer::Expiry, since.plus(terms.queue_expiry))];
+    if promise != Promise::Broken {
+        left.push(Effect::ArmAt(Timer::SlaBreach, since.plus(terms.sla)));
+    }
+    if promise == Promise::Stands {
+        left.push(Effect::ArmAt(Timer::SlaWarning, since.plus(terms.sla_warning())));
+    }
+    left
 }
 
 /// The transitions of a payment in the queue.
 pub(super) fn on(
     order: &Instruction,
-    state: State,
+    (state, amended): (State, &Amended),
     on: On<Event, Step, Timer>,
     now: At,
 ) -> Next<State, Step, Timer> {
     let terms = &order.terms;
     match (state, on) {
-        (State::Parked { before, .. }, On::Fired(Timer::Released)) if order.price.is_none() => {
+        (State::Parked { before }, On::Fired(Timer::Released)) if order.price.is_none() => {
             released(order, before, now)
         }
         // A price that ran out meanwhile is quoted again before anything is sent.
         (parked @ State::Parked { .. }, On::Fired(Timer::Released)) => {
             go(parked, vec![Effect::Run(Step::Price)])
         }
-        (State::Parked { before, .. }, On::Said(Event::Priced { .. })) => released(order, before, now),
+        (State::Parked { before }, On::Said(Event::Priced { .. })) => released(order, before, now),
         (parked @ State::Parked { .. }, On::Fired(Timer::Requeue)) => {
             go(parked, vec![Effect::Queue(Timer::Released, order.accepted_at)])
         }
-        (parked @ State::Parked { .. }, On::Fired(Timer::SlaWarning)) => {
+        (parked @ State::Parked { .. }, On::Fired(Timer::SlaWarning))
+            if amended.promise == Promise::Stands =>
+        {
             go(parked, vec![tell_operator("payment.sla_warning")])
         }
-        (State::Parked { before, breached: false }, On::Fired(Timer::SlaBreach)) => go(
-            State::Parked { before, breached: true },
-            vec![Effect::Tell(Message::owner("payment.delayed")), tell_operator("payment.sla_breach")],
+        // Where nobody worked for a while the warning may come behind the breach; then it has lost its point.
+        (parked @ State::Parked { .. }, On::Fired(Timer::SlaBreach)) => go(
+            parked,
+            vec![
+                Effect::Disarm(Timer::SlaWarning),
+                Effect::Tell(Message::owner("payment.delayed")),
+                tell_operator("payment.sla_breach"),
+            ],
         ),
         (State::AwaitingUser { until, parked, coming: false }, On::Said(Event::Continued))
             if order.price.is_some() =>
@@ -92,12 +109,23 @@ fn released(order: &Instruction, before: u8, now: At) -> Next<State, Step, Timer
         return send(before, now);
     }
     let mut effects = out_of_the_queue();
-    effects.push(Effect::Arm(Timer::UserDeadline, terms.user_deadline));
     effects.push(Effect::Tell(Message::owner("payment.ready_to_approve")));
-    go(State::AwaitingUser { until: now.plus(terms.user_deadline), parked: before, coming: false }, effects)
+    await_user(order, before, effects, now)
 }
 
-fn send(parked: u8, now: At) -> Next<State, Step, Timer> {
+/// The payer has to come back: to be present for the approval, and to see a price that changed.
+pub(super) fn await_user(
+    order: &Instruction,
+    parked: u8,
+    mut effects: Effects,
+    now: At,
+) -> Next<State, Step, Timer> {
+    let patience = order.terms.user_deadline;
+    effects.push(Effect::Arm(Timer::UserDeadline, patience));
+    go(State::AwaitingUser { until: now.plus(patience), parked, coming: false }, effects)
+}
+
+pub(super) fn send(parked: u8, now: At) -> Next<State, Step, Timer> {
     let mut effects = out_of_the_queue();
     effects.push(Effect::Disarm(Timer::UserDeadline));
     effects.push(Effect::Run(Step::Initiate));

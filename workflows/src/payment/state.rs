@@ -21,16 +21,35 @@ pub struct Progress {
 /// What took the place of something in the order, and what came to light after the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Amended {
-    /// The consent that the customer renewed for this payment.
+    /// The consent that it is sent under in place of the order's: the account's by then, or one renewed for it.
     pub consent: Option<ProviderConsentId>,
     /// The price in place of a promised one that had run out.
     pub price: Option<Price>,
+    /// Whether the customer was asked to renew the consent for this payment: once is enough.
+    #[serde(default)]
+    pub renewed: bool,
+    /// What became of the promise of the queue, over all times that it was parked.
+    #[serde(default)]
+    pub promise: Promise,
     /// Whether it waited in the queue: its end is told in other words (M-15).
     pub queued: bool,
     /// Whether the customer was told that the bank wants its connection renewed before it answers.
     pub disconnected: bool,
     /// What came to light after the end.
     pub late: Option<Late>,
+}
+
+/// What became of the promise that a queued payment is processed within two hours of its acceptance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Promise {
+    /// There is time left.
+    #[default]
+    Stands,
+    /// Three quarters of the time are over, and operators were warned.
+    Warned,
+    /// The time is over, and the customer was told so.
+    Broken,
 }
 
 /// What comes after the end.
@@ -58,6 +77,9 @@ pub struct Consent {
     pub sca: Option<String>,
     /// Whether it may be used by now.
     pub valid: bool,
+    /// Whether the account uses it: what is left is to look at the price.
+    #[serde(default)]
+    pub adopted: bool,
     /// Until when, by the bank's word.
     pub valid_until: Option<At>,
 }
@@ -81,6 +103,9 @@ pub enum State {
     AwaitingConsent {
         /// What the bank refused it with.
         code: String,
+        /// Whether the account's own consent was looked up: another payment may have renewed it already.
+        #[serde(default)]
+        looked: bool,
         /// The consent that was asked for.
         consent: Option<Consent>,
         /// Until when the customer may approve it.
@@ -107,9 +132,6 @@ pub enum State {
     Parked {
         /// How often it was parked before.
         before: u8,
-        /// Whether it waits for longer than was promised.
-        #[serde(default)]
-        breached: bool,
     },
     /// Nothing was sent; the provider is back and the payer has to be present to approve.
     AwaitingUser {
@@ -138,6 +160,9 @@ pub enum State {
         tries: u8,
         /// Whether it takes so long that somebody should look.
         overdue: bool,
+        /// What the bank made of it so far.
+        #[serde(default)]
+        answer: Cancellation,
     },
     /// Past the point of no return: it is followed to its end.
     Confirming {
@@ -179,6 +204,20 @@ pub enum State {
         /// When we knew.
         at: At,
     },
+}
+
+/// What a bank made of our wish to take a payment back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cancellation {
+    /// Nothing yet.
+    #[default]
+    Open,
+    /// It refused. That may mean that the payment is under execution, at its end, or cancelled by an attempt whose
+    /// answer was lost: where it stands is being asked.
+    Refused,
+    /// It refused, and the payment still waits for its payer.
+    Stands,
 }
 
 /// A payment that stands at the bank.
@@ -283,7 +322,7 @@ pub enum Event {
         /// Where it stands.
         status: TransactionStatus,
     },
-    /// No payment carries our end-to-end id.
+    /// No payment carries our end-to-end id; after the end, the bank does not know the payment.
     Absent,
     /// The bank confirmed the cancellation.
     CancellationConfirmed,
@@ -299,6 +338,11 @@ pub enum Event {
     },
     /// The bank wants a new consent before it answers a question about a payment that stands.
     Disconnected,
+    /// The consent that the account has by now, if it may be used.
+    ConsentKnown {
+        /// Its id at the provider.
+        consent: Option<ProviderConsentId>,
+    },
     /// The bank gave a consent to be approved.
     ConsentAsked {
         /// Its id there.
@@ -339,7 +383,7 @@ pub enum Event {
     },
     /// The provider pushed a notice about this payment: a hint too.
     Hinted,
-    /// An operator found out, with proof, what became of a payment in doubt.
+    /// An operator found out, with proof, what became of a payment that the bank says nothing certain about.
     Resolved {
         /// What became of it.
         outcome: Truth,

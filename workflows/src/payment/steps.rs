@@ -1,6 +1,6 @@
 //! The questions that a payment asks, how they are asked, and how their answers are read.
 
-use super::{Event, Instruction, Placed, Progress, State, late};
+use super::{Event, Instruction, Placed, Progress, State, late, may_repeat, queue};
 use crate::engine::{Answer, Class, Effect, Finding, Lane, Named, Policy, Repeat, Retry, Shut, Stake};
 use crate::named;
 use crate::planted;
@@ -23,6 +23,8 @@ named! {
         Cancel = "cancel",
         /// Does the promised price still hold?
         Price = "price",
+        /// Has the account another consent by now?
+        FindConsent = "find_consent",
         /// May we have a new consent?
         AskConsent = "ask_consent",
         /// Where does it stand?
@@ -97,6 +99,10 @@ pub fn call(order: &Instruction, progress: &Progress, step: Step) -> Option<Call
             amount: order.initiation.amount,
             price: amended.price.clone().or_else(|| order.price.clone())?,
         }),
+        Step::FindConsent => {
+            let access = order.access.as_ref()?;
+            Call::Consents(ConsentsCall::Find { user: access.user.clone(), account: access.account.clone() })
+        }
         Step::AskConsent => {
             let access = order.access.as_ref()?;
             Call::Consents(ConsentsCall::Ask {
@@ -175,6 +181,10 @@ pub fn hear(progress: &Progress, step: Step, finding: &Finding) -> Answer<Event>
             let status = crate::ports::payments::TransactionStatus::Rjct;
             Answer::Event(Event::StatusSeen { status, reason: None })
         }
+        // After the end nobody waits for a bank that does not know it any more.
+        (Step::Status | Step::Locate, Finding::Refused(_)) if state.is_final() => {
+            Answer::Event(Event::Absent)
+        }
         // "I do not know that payment" about an id that the bank itself gave us proves nothing.
         (Step::Status | Step::Locate, Finding::Refused(_)) => Answer::Busy,
 
@@ -201,6 +211,12 @@ pub fn hear(progress: &Progress, step: Step, finding: &Finding) -> Answer<Event>
             PricesReply::Quoted(price) => Answer::Event(Event::Priced { price: Some(price.clone()) }),
             PricesReply::None => Answer::Busy,
         },
+
+        (Step::FindConsent, Finding::Done(Reply::Consents(ConsentsReply::Known { consent }))) => {
+            Answer::Event(Event::ConsentKnown { consent: consent.clone() })
+        }
+        // An account that is gone has none.
+        (Step::FindConsent, Finding::Refused(_)) => Answer::Event(Event::ConsentKnown { consent: None }),
 
         (Step::AskConsent, Finding::Done(Reply::Consents(ConsentsReply::Asked { consent, sca }))) => {
             Answer::Event(Event::ConsentAsked { consent: consent.clone(), sca: sca.clone() })
@@ -294,7 +310,7 @@ pub fn policy(provider: &str, order: &Instruction, progress: &Progress, step: St
         Step::Locate => read("locate"),
         Step::AskConsent | Step::ReadConsent => read("consent"),
         // Answered in this house: no bank's trouble is theirs.
-        Step::Price | Step::AdoptConsent => {
+        Step::Price | Step::FindConsent | Step::AdoptConsent => {
             Policy { lane: Lane::of(HOUSE, "register", step.name()), ..read("") }
         }
     }
@@ -305,7 +321,11 @@ pub fn lifelines(order: &Instruction, progress: &Progress) -> Vec<Effect<Step, T
     let terms = &order.terms;
     match &progress.state {
         State::Initiating { .. } => vec![Effect::Run(Step::Initiate)],
+        State::AwaitingConsent { consent: None, looked: false, .. } => vec![Effect::Run(Step::FindConsent)],
         State::AwaitingConsent { consent: None, .. } => vec![Effect::Run(Step::AskConsent)],
+        State::AwaitingConsent { consent: Some(consent), .. } if consent.adopted => {
+            vec![Effect::Run(Step::Price)]
+        }
         State::AwaitingConsent { consent: Some(consent), .. } if consent.valid => {
             vec![Effect::Run(Step::AdoptConsent)]
         }
@@ -334,6 +354,33 @@ pub fn lifelines(order: &Instruction, progress: &Progress) -> Vec<Effect<Step, T
         }
         State::Settled { .. } | State::Failed { .. } | State::Cancelled { .. } => {
             late::lifelines(order, progress)
+        }
+    }
+}
+
+/// The deadlines that stand beside them.
+pub fn deadlines(order: &Instruction, progress: &Progress) -> Vec<Effect<Step, Timer>> {
+    let terms = &order.terms;
+    match &progress.state {
+        State::InDoubt { ripe, round, .. } => {
+            let mut armed = vec![Effect::Arm(Timer::Overdue, terms.overdue)];
+            if terms.lookup && !ripe {
+                armed.push(Effect::Arm(Timer::Ripe, terms.visibility_lag));
+            } else if !terms.lookup && may_repeat(order, *round) {
+                armed.push(Effect::Arm(Timer::Ripe, terms.poll_most));
+            }
+            armed
+        }
+        State::AwaitingSca { until, .. } => vec![Effect::ArmAt(Timer::ScaDeadline, *until)],
+        State::Closing { .. } | State::Confirming { .. } => vec![Effect::Arm(Timer::Overdue, terms.overdue)],
+        State::AwaitingConsent { consent, until, .. } => {
+            let adopted = consent.as_ref().is_some_and(|consent| consent.adopted);
+            if adopted { vec![] } else { vec![Effect::ArmAt(Timer::ConsentDeadline, *until)] }
+        }
+        State::AwaitingUser { until, .. } => vec![Effect::ArmAt(Timer::UserDeadline, *until)],
+        State::Parked { .. } => queue::deadlines(order, progress.amended.promise),
+        State::Initiating { .. } | State::Settled { .. } | State::Failed { .. } | State::Cancelled { .. } => {
+            vec![]
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::tests::{instruction, terms};
 use super::*;
-use crate::engine::{Audience, Status};
+use crate::engine::{Answer, Audience, Class, Finding, Refusal, Status};
 use crate::money::{Currency, Money, Rate};
 use crate::ports::consents::{ConsentStanding, ProviderConsentId};
 use crate::ports::payments::ProviderPaymentId;
@@ -96,6 +96,10 @@ fn resolved(outcome: Truth) -> Happening {
     On::Said(Event::Resolved { outcome, reference: "apr_1".to_owned() })
 }
 
+fn known(consent: Option<&str>) -> Happening {
+    On::Said(Event::ConsentKnown { consent: consent.map(|id| ProviderConsentId(id.to_owned())) })
+}
+
 const NOT_SENT: Happening = On::GaveUp(Step::Initiate, Cause::NotSent);
 
 #[test]
@@ -118,7 +122,8 @@ fn a_promise_that_is_about_to_break_is_told_to_operators_and_a_broken_one_to_the
     let mut story = Story::begins(order(false));
     story.goes(NOT_SENT, "parked");
     assert_eq!(facts(&story.progress).message, Some("Betaling satt i kø. Vil bli behandlet innen 2 timer."));
-    assert!(story.effects.contains(&Effect::Arm(Timer::SlaWarning, Duration::from_mins(90))));
+    let warned_at = story.order.accepted_at.plus(Duration::from_mins(90));
+    assert!(story.effects.contains(&Effect::ArmAt(Timer::SlaWarning, warned_at)));
     story.goes(On::Fired(Timer::SlaWarning), "parked");
     assert_eq!(story.told(), [(Audience::Operator, "payment.sla_warning")]);
     story.goes(On::Fired(Timer::SlaBreach), "parked");
@@ -127,6 +132,100 @@ fn a_promise_that_is_about_to_break_is_told_to_operators_and_a_broken_one_to_the
     assert!(message.contains("lengre tid") && message.contains("avbryte"), "{message}");
     assert!(view(&story.progress).attention.is_some());
     story.goes(On::Said(Event::CancelAsked { by: By::User }), "cancelled");
+}
+
+#[test]
+fn a_second_stay_in_the_queue_begins_no_promise_anew() {
+    let mut story = Story::begins(order(true));
+    story.goes(NOT_SENT, "parked").goes(On::Fired(Timer::SlaWarning), "parked");
+    story.goes(On::Fired(Timer::Released), "initiating").goes(NOT_SENT, "parked");
+    let armed = |story: &Story, timer| {
+        story.effects.iter().any(|effect| matches!(effect, Effect::ArmAt(armed, _) if *armed == timer))
+    };
+    assert!(!armed(&story, Timer::SlaWarning), "operators are warned once");
+    let broken_at = story.order.accepted_at.plus(Duration::from_hours(2));
+    assert!(story.effects.contains(&Effect::ArmAt(Timer::SlaBreach, broken_at)));
+    story.goes(On::Fired(Timer::SlaBreach), "parked");
+    story.goes(On::Fired(Timer::Requeue), "parked").goes(On::Fired(Timer::Released), "initiating");
+    story.goes(NOT_SENT, "parked");
+    assert!(!armed(&story, Timer::SlaBreach), "and the payer is told once");
+    assert!(armed(&story, Timer::Expiry));
+    assert!(
+        facts(&story.progress).message.is_some_and(|text| text.contains("lengre tid")),
+        "which still holds"
+    );
+}
+
+#[test]
+fn a_refused_cancellation_does_not_forget_why_it_was_asked_for() {
+    let refused = || On::Said(Event::CancellationRefused { code: "STATUS_INVALID".to_owned() });
+    // The first attempt cancelled it and its answer was lost; the second is told that there is nothing to cancel.
+    let mut story = Story::begins(order(false));
+    story.goes(created(), "awaiting_sca").goes(On::Fired(Timer::ScaDeadline), "cancelling");
+    story.goes(seen(TransactionStatus::Rcvd), "cancelling").goes(refused(), "cancelling");
+    assert!(story.asks(Step::Status));
+    story.goes(seen(TransactionStatus::Canc), "sca_timeout");
+    assert_eq!(facts(&story.progress).error_code, Some("SCA_TIMEOUT"));
+
+    let compensated = On::Said(Event::CancelAsked { by: By::Compensation });
+    let mut story = Story::begins(order(false));
+    story.goes(created(), "awaiting_sca").goes(compensated, "cancelling");
+    story.goes(seen(TransactionStatus::Rcvd), "cancelling").goes(refused(), "cancelling");
+    story.goes(seen(TransactionStatus::Canc), "compensated");
+
+    // It is being executed: followed to its end.
+    let mut story = Story::begins(order(false));
+    story.goes(created(), "awaiting_sca").goes(On::Fired(Timer::ScaDeadline), "cancelling");
+    story.goes(seen(TransactionStatus::Rcvd), "cancelling").goes(refused(), "cancelling");
+    story.goes(seen(TransactionStatus::Acsp), "confirming").goes(seen(TransactionStatus::Acsc), "settled");
+}
+
+#[test]
+fn a_bank_that_cancels_nothing_is_asked_less_and_less_often_and_at_last_a_person_decides() {
+    let mut story = Story::begins(order(false));
+    story.goes(created(), "awaiting_sca").goes(On::Fired(Timer::ScaDeadline), "cancelling");
+    story.ignores(resolved(Truth::NotExecuted));
+    let mut waits = vec![];
+    for _ in 0..4 {
+        story.goes(seen(TransactionStatus::Rcvd), "cancelling");
+        waits.extend(story.effects.iter().filter_map(|effect| match effect {
+            Effect::RunIn(Step::Cancel, wait) => Some(wait.as_secs()),
+            _ => None,
+        }));
+        story.goes(On::Said(Event::CancellationRefused { code: "NO".to_owned() }), "cancelling");
+    }
+    assert_eq!(waits, [1, 2, 4], "after the first, which is asked at once");
+    assert!(is_cancellation_refused(&story.progress.state));
+    story.goes(On::Fired(Timer::Overdue), "cancelling");
+    assert!(view(&story.progress).attention.is_some() && resolvable(&story.progress));
+    story.goes(resolved(Truth::NotExecuted), "refused");
+    assert_eq!(facts(&story.progress).error_code, Some("TIMEOUT"));
+    assert!(matches!(story.progress.state.evidence(), Some(Evidence::Operator { .. })));
+}
+
+#[test]
+fn settlement_that_a_bank_never_reports_is_proven_by_a_statement() {
+    let mut story = Story::begins(order(false));
+    story.goes(created(), "awaiting_sca").goes(seen(TransactionStatus::Acsp), "confirming");
+    story.ignores(resolved(Truth::Executed)).goes(On::Fired(Timer::Overdue), "confirming");
+    story.goes(resolved(Truth::Executed), "settled");
+}
+
+#[test]
+fn a_hint_about_a_payment_that_the_bank_has_forgotten_is_let_go() {
+    let mut story = Story::begins(order(false));
+    story.goes(created(), "awaiting_sca").goes(seen(TransactionStatus::Acsc), "settled");
+    story.goes(On::Said(Event::Hinted), "settled");
+    let unknown = Finding::Refused(Refusal { code: "RESOURCE_UNKNOWN".to_owned(), class: Class::Final });
+    for _ in 0..5 {
+        assert!(story.asks(Step::Status));
+        let Answer::Event(event) = hear(&story.progress, Step::Status, &unknown) else {
+            panic!("it is news after the end");
+        };
+        story.goes(On::Said(event), "settled");
+    }
+    assert!(story.effects.is_empty() && story.progress.amended.late.is_none());
+    story.goes(On::Said(Event::Hinted), "settled");
 }
 
 #[test]
@@ -161,6 +260,9 @@ fn a_new_consent_leads_back_to_the_same_payment_under_the_new_consent() {
     let needed = || On::Said(Event::ConsentNeeded { code: "CONSENT_EXPIRED".to_owned() });
     story.goes(needed(), "awaiting_consent");
     assert!(!view(&story.progress).milestone, "the link is not there yet");
+    assert!(story.asks(Step::FindConsent));
+    story.goes(known(Some("consent-1")), "awaiting_consent");
+    assert!(story.asks(Step::AskConsent), "the account has no other than the refused one");
     let consent = ProviderConsentId("cns-2".to_owned());
     let link = Some("https://bank/consent/2".to_owned());
     story.goes(On::Said(Event::ConsentAsked { consent, sca: link.clone() }), "awaiting_consent");
@@ -181,6 +283,45 @@ fn a_new_consent_leads_back_to_the_same_payment_under_the_new_consent() {
     assert_eq!(initiation.end_to_end, story.order.initiation.end_to_end);
     story.goes(needed(), "refused");
     assert_eq!(facts(&story.progress).error_code, Some("CONSENT_EXPIRED"), "it is asked for once");
+}
+
+#[test]
+fn a_consent_that_was_renewed_meanwhile_is_used_before_the_customer_is_asked_for_another() {
+    let mut story = Story::begins(order(false));
+    let needed = || On::Said(Event::ConsentNeeded { code: "CONSENT_EXPIRED".to_owned() });
+    story.goes(needed(), "awaiting_consent").goes(known(Some("cns-9")), "initiating");
+    let Some(Call::Payments(PaymentsCall::Initiate(initiation))) =
+        call(&story.order, &story.progress, Step::Initiate)
+    else {
+        panic!("it is sent");
+    };
+    assert_eq!(initiation.consent.as_deref(), Some("cns-9"));
+    // The bank does not take that one either: now the customer is asked.
+    story.goes(needed(), "awaiting_consent").goes(known(Some("cns-9")), "awaiting_consent");
+    assert!(story.asks(Step::AskConsent));
+}
+
+#[test]
+fn a_price_that_ran_out_while_a_consent_was_renewed_is_quoted_again() {
+    let adopted = |auto_start| {
+        let mut story = Story::begins(priced(auto_start));
+        let code = "CONSENT_EXPIRED".to_owned();
+        story.goes(On::Said(Event::ConsentNeeded { code }), "awaiting_consent");
+        story.goes(known(None), "awaiting_consent");
+        let consent = ProviderConsentId("cns-2".to_owned());
+        story.goes(On::Said(Event::ConsentAsked { consent, sca: None }), "awaiting_consent");
+        let valid = Event::ConsentSeen { standing: ConsentStanding::Valid, valid_until: None };
+        story.goes(On::Said(valid), "awaiting_consent");
+        story.goes(On::Said(Event::ConsentAdopted), "awaiting_consent");
+        assert!(story.asks(Step::Price));
+        story
+    };
+    adopted(false).goes(On::Said(Event::Priced { price: None }), "initiating");
+    let today = || price("0.0860", 17_200);
+    adopted(true).goes(On::Said(Event::Priced { price: Some(today()) }), "initiating");
+    let mut story = adopted(false);
+    story.goes(On::Said(Event::Priced { price: Some(today()) }), "awaiting_user");
+    assert_eq!(facts(&story.progress).price, Some(today()), "the payer sees it before anything is sent");
 }
 
 #[test]

@@ -91,6 +91,17 @@ fn answers(order: &Instruction, world: &World, step: Step) -> Vec<(Brought, Worl
             (found(Reply::Prices(PricesReply::None)), same.clone()),
             (Brought::GaveUp(Cause::NotSent), same),
         ],
+        Step::FindConsent => {
+            let known = |consent| found(Reply::Consents(ConsentsReply::Known { consent }));
+            let of = |id: &str| Some(ProviderConsentId(id.to_owned()));
+            vec![
+                (known(None), same.clone()),
+                (known(of("consent-1")), same.clone()),
+                (known(of("cns-3")), same.clone()),
+                (refusal("ACCOUNT_NOT_FOUND", Class::Final), same.clone()),
+                (Brought::GaveUp(Cause::NotSent), same),
+            ]
+        }
         Step::AskConsent => {
             let asked = ConsentsReply::Asked { consent: ProviderConsentId("cns-2".to_owned()), sca: None };
             vec![
@@ -207,11 +218,14 @@ fn cancel(world: &World) -> Vec<(Brought, World)> {
     match world.payment {
         Bank::Pending => vec![
             (done(PaymentsReply::Cancelled), gone.clone()),
+            // It takes none back, or not yet.
+            (refused, same.clone()),
             (Brought::GaveUp(Cause::Unknown), gone),
             (Brought::GaveUp(Cause::Unknown), same.clone()),
             (Brought::GaveUp(Cause::NotSent), same),
         ],
-        Bank::Cancelled => vec![(done(PaymentsReply::Cancelled), same)],
+        // Perhaps by an attempt of ours whose answer was lost.
+        Bank::Cancelled => vec![(done(PaymentsReply::Cancelled), same.clone()), (refused, same)],
         Bank::Nothing | Bank::OnTheWire | Bank::Authorised | Bank::Executed | Bank::Rejected => {
             vec![(refused, same.clone()), (Brought::GaveUp(Cause::Unknown), same)]
         }

@@ -29,6 +29,13 @@ pub enum ConsentsCall {
         /// Its id at the provider.
         consent: ProviderConsentId,
     },
+    /// The consent that a bank account has by now. Local.
+    Find {
+        /// Whose account.
+        user: UserId,
+        /// Which account.
+        account: BankAccountId,
+    },
     /// Make a valid consent the one of a bank account. Local, and the same when repeated.
     Adopt {
         /// Whose account.
@@ -58,6 +65,11 @@ pub enum ConsentsReply {
         standing: ConsentStanding,
         /// Until when, by the bank's word.
         valid_until: Option<At>,
+    },
+    /// The consent that the account has, if it may be used.
+    Known {
+        /// Its id at the provider.
+        consent: Option<ProviderConsentId>,
     },
     /// The account uses it from here on.
     Adopted,

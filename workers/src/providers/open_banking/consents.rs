@@ -33,7 +33,9 @@ impl OpenBanking {
                 let read = self.consent_of(bank, &ConsentId(consent.0.clone()), context).await;
                 standing(read)
             }
-            ConsentsCall::Adopt { .. } => return Finding::NotSent("a consent is adopted in the house"),
+            ConsentsCall::Find { .. } | ConsentsCall::Adopt { .. } => {
+                return Finding::NotSent("an account's consent is the house's business");
+            }
         };
         finding_of(outcome.map(Reply::Consents))
     }
