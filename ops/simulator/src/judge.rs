@@ -103,8 +103,9 @@ impl Judge {
         }
     }
 
-    /// Tasks were claimed.
-    pub fn claimed(&self, claimed: &[Claimed], now: At) {
+    /// Tasks were claimed. What counts is the time at which that happened, not the one that the claimer went by: it may
+    /// have waited for the store since.
+    pub fn claimed(&self, claimed: &[Claimed]) {
         for one in claimed {
             let task = &one.task;
             let mut seen = self.seen();
@@ -114,7 +115,7 @@ impl Judge {
             let early = stand
                 .due
                 .get(&task.name)
-                .is_some_and(|(born, due)| *born == task.born && (now < *due || self.clock.now() < *due));
+                .is_some_and(|(born, due)| *born == task.born && self.clock.now() < *due);
             drop(seen);
             if early {
                 self.breach(
@@ -244,7 +245,9 @@ impl Judge {
         let terms = self.plan.order(self.registry.number(instance.id)).map(|order| order.terms.clone());
         for task in put {
             let wait = terms.as_ref().map_or(Duration::ZERO, |terms| least(&task.name, terms));
-            let due = row.at.plus(wait);
+            // What was promised to a queued payment was promised at its acceptance.
+            let since = if is_promised(&task.name) { instance.created_at } else { row.at };
+            let due = since.plus(wait);
             if !task.claimed && !wait.is_zero() && task.due_at < due {
                 self.breach(Rule::Punctual, instance.id, format!("{} is armed too short", task.name));
             }
@@ -274,7 +277,12 @@ impl Judge {
     }
 }
 
-/// How long a timer has to wait at least from when it is armed.
+/// Whether a timer counts from the acceptance of the order.
+fn is_promised(task: &TaskName) -> bool {
+    matches!(task.as_str(), "@sla_breach" | "@expiry")
+}
+
+/// How long a timer has to wait at least, from when it is armed or from the acceptance.
 fn least(task: &TaskName, terms: &Terms) -> Duration {
     match task.as_str() {
         "@sca_deadline" => terms.sca_timeout,

@@ -142,7 +142,7 @@ impl Store for Connection {
         let asked = Asked { doing: "claim", subject: u64::MAX, name: plain("claim"), rates: WRITES };
         let claim = async {
             let claimed = self.inner.claim(lanes, node, now, lease).await?;
-            self.judge.claimed(&claimed, now);
+            self.judge.claimed(&claimed);
             Ok(claimed)
         };
         self.ask(asked, claim).await
