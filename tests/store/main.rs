@@ -68,6 +68,7 @@ over_every_store! {
         concurrent_claimers_never_share_a_task,
         a_renewed_claim_keeps_and_a_lost_one_is_not_renewed,
         a_released_claim_was_no_attempt,
+        a_redirected_claim_waits_in_another_lane_and_was_no_attempt,
         a_put_back_keeps_attempts_and_doubt,
         claims_of_dead_nodes_can_be_taken_over,
         lanes_tell_the_earliest_task_of_each,
