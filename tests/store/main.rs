@@ -92,6 +92,7 @@ over_every_store! {
         four_of_concurrent_reads_without_the_customer_are_granted_a_day,
         a_read_that_never_left_is_not_counted,
         a_limit_keeps_out_whom_it_concerns_until_it_ends,
+        a_limit_on_everybody_outlives_a_longer_one_on_those_without_the_customer,
     }
     controls: {
         a_control_is_written_over_the_version_it_was_decided_on,
