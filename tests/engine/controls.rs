@@ -294,16 +294,16 @@ pub async fn a_kind_that_is_held_is_looked_at_once_and_keeps_nobody_waiting(stor
     let controls = &process.controls;
     let go_on = Terms { auto_start: true, ..terms(true) };
     controls.set(&Switch::Pisp(Scope::All, PispMode::Queue), operator()).await.unwrap();
-    let mut held = vec![];
+    let mut remittances = vec![];
     for key in 0..MANY {
-        held.push(at(&process, "dnb", &key.to_string(), go_on.clone()).await);
+        remittances.push(at(&process, "dnb", &key.to_string(), go_on.clone()).await);
     }
     let mut others = vec![];
     for key in 0..3 {
         let id = start_in_shop(&process.engine, "dnb", format!("shop {key}"), go_on.clone()).await;
         others.push(id);
     }
-    for id in held.iter().chain(&others) {
+    for id in remittances.iter().chain(&others) {
         process.is_in(*id, "parked").await;
     }
     let hold = HoldOn::Kind("remittance".to_owned());
@@ -313,7 +313,7 @@ pub async fn a_kind_that_is_held_is_looked_at_once_and_keeps_nobody_waiting(stor
         process.is_in(id, "awaiting_sca").await;
     }
     eventually("all of them are put aside", async || {
-        for id in &held {
+        for id in &remittances {
             if aside_by(store, *id).await.as_ref() != Some(&hold) {
                 return None;
             }
@@ -323,7 +323,7 @@ pub async fn a_kind_that_is_held_is_looked_at_once_and_keeps_nobody_waiting(stor
     .await;
     let looks = async || {
         let mut looks = 0;
-        for id in &held {
+        for id in &remittances {
             let tasks = store.tasks(*id).await.unwrap();
             let aside = tasks.into_iter().filter(|row| held_aside(&row.lane).is_some());
             looks += aside.map(|row| row.task.fence).sum::<i64>();
@@ -336,7 +336,7 @@ pub async fn a_kind_that_is_held_is_looked_at_once_and_keeps_nobody_waiting(stor
     assert_eq!(looks().await, (looked, revision), "what is put aside costs nothing");
     assert_eq!(bank.count(Question::Initiate), 3);
     controls.unhold(&hold, &operator()).await.unwrap();
-    for id in [held[0], held[MANY - 1]] {
+    for id in [remittances[0], remittances[MANY - 1]] {
         process.is_in(id, "awaiting_sca").await;
     }
     process.stop().await;

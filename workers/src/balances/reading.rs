@@ -220,9 +220,10 @@ impl Reading {
                 Class::RateLimited { retry_after } => {
                     let retry_after = wish(retry_after);
                     // The repetition that follows is not to find the lane at rest.
-                    let own = match self.comes_again(errand, retry_after, repetitions) {
-                        true => self.step(repetitions),
-                        false => PAUSE_WITHOUT_EARLIER,
+                    let own = if self.comes_again(errand, retry_after, repetitions) {
+                        self.step(repetitions)
+                    } else {
+                        PAUSE_WITHOUT_EARLIER
                     };
                     Verdict::Limited { rests: retry_after.unwrap_or(own) }
                 }

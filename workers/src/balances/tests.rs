@@ -192,7 +192,7 @@ async fn a_bank_that_wants_fewer_calls_and_no_wait_is_asked_again_by_steps_and_t
         let rests = match controls.gate(&Lane::of("neonomics", "dnb", OPERATION)) {
             Gate::Open => None,
             Gate::Until(until) => Some(until),
-            other => panic!("{other:?}"),
+            other @ (Gate::OneAtATime | Gate::Probed | Gate::Shut(_)) => panic!("{other:?}"),
         };
         let about_a_minute = |until: At| (MINUTE / 2..=MINUTE).contains(&until.since(clock.now()));
         assert_eq!((limited.is_some(), rests.is_some()), (refusals == 4, refusals == 4), "{refusals}");

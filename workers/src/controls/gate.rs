@@ -212,8 +212,6 @@ mod tests {
         use Gate::{OneAtATime, Open, Probed, Until};
         let (shut, broken) = (Gate::Shut, Gate::Shut(Reason::Broken));
         let half_open = Stand::HalfOpen { since: NOW, by: Some(Opened::Failures), trial: None };
-        let half_open_by_hand =
-            Stand::HalfOpen { since: NOW, by: Some(Opened::Operator(cause(None))), trial: None };
         let (over, ahead) = (NOW, later(9));
         let initiate = "neonomics/dnb/initiate";
         let held = shut(Reason::Held);
@@ -245,36 +243,6 @@ mod tests {
             ("hold over", vec![row(Kind::Hold, "provider/neonomics", &cause(Some(NOW)))], [Open; 6]),
             ("breaker", vec![breaker(initiate, open(ahead), None)], [broken, broken, Open, Open, Open, Open]),
             ("due", vec![breaker(initiate, open(over), None)], [Probed, Probed, Open, Open, Open, Open]),
-            (
-                "probed just now",
-                vec![breaker(initiate, probed_for(999), None)],
-                [Probed, Probed, Open, Open, Open, Open],
-            ),
-            (
-                "a probe that hangs",
-                vec![breaker(initiate, probed_for(1_000), None)],
-                [broken, broken, Open, Open, Open, Open],
-            ),
-            (
-                "provider by hand",
-                vec![breaker("neonomics", by_hand(None), None)],
-                [broken, broken, Open, Open, broken, broken],
-            ),
-            (
-                "provider by hand, due",
-                vec![breaker("neonomics", by_hand(Some(over)), None)],
-                [Probed, Probed, Open, Open, Probed, Probed],
-            ),
-            (
-                "provider by hand, half-open",
-                vec![breaker("neonomics", half_open_by_hand, None)],
-                [OneAtATime, Open, Open, Open, OneAtATime, OneAtATime],
-            ),
-            (
-                "status by hand",
-                vec![breaker("neonomics/dnb/status", by_hand(None), None)],
-                [Open, Open, broken, Open, Open, Open],
-            ),
             (
                 "half-open",
                 vec![breaker(initiate, half_open.clone(), None)],
@@ -317,6 +285,48 @@ mod tests {
                 "credentials",
                 vec![breaker(initiate, locked(ahead), None)],
                 [shut(Reason::Credentials), shut(Reason::Credentials), Open, Open, Open, Open],
+            ),
+        ] {
+            assert_eq!(gates(&rows, &Settings::default()), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_hangs_keeps_nobody_waiting_and_what_is_opened_by_hand_stops_no_truth() {
+        use Gate::{OneAtATime, Open, Probed};
+        let (broken, over, initiate) = (Gate::Shut(Reason::Broken), NOW, "neonomics/dnb/initiate");
+        let half_open_by_hand =
+            Stand::HalfOpen { since: NOW, by: Some(Opened::Operator(cause(None))), trial: None };
+        for (what, rows, expected) in [
+            (
+                "probed just now",
+                vec![breaker(initiate, probed_for(999), None)],
+                [Probed, Probed, Open, Open, Open, Open],
+            ),
+            (
+                "a probe that hangs",
+                vec![breaker(initiate, probed_for(1_000), None)],
+                [broken, broken, Open, Open, Open, Open],
+            ),
+            (
+                "provider by hand",
+                vec![breaker("neonomics", by_hand(None), None)],
+                [broken, broken, Open, Open, broken, broken],
+            ),
+            (
+                "provider by hand, due",
+                vec![breaker("neonomics", by_hand(Some(over)), None)],
+                [Probed, Probed, Open, Open, Probed, Probed],
+            ),
+            (
+                "provider by hand, half-open",
+                vec![breaker("neonomics", half_open_by_hand, None)],
+                [OneAtATime, Open, Open, Open, OneAtATime, OneAtATime],
+            ),
+            (
+                "status by hand",
+                vec![breaker("neonomics/dnb/status", by_hand(None), None)],
+                [Open, Open, broken, Open, Open, Open],
             ),
         ] {
             assert_eq!(gates(&rows, &Settings::default()), expected, "{what}");

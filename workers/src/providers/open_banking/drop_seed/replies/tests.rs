@@ -155,7 +155,7 @@ fn an_initiation_is_created_refused_or_unknown() {
             ("failed with a code", unknown("the provider failed")),
             ("bad gateway", unknown("the provider failed")),
             ("unavailable", unknown("the bank failed")),
-            ("gateway timed out", unknown("the provider failed")),
+            ("gateway timed out", unknown("the bank failed")),
         ],
     );
 }
