@@ -138,13 +138,13 @@ pub async fn a_limit_on_everybody_outlives_a_longer_one_on_those_without_the_cus
         for (attendance, until) in [(Attendance::Attended, near), (Attendance::Unattended, far)] {
             let just_before = until.minus(SECOND);
             for (now, expected) in [(just_before, Begun::Limited(until)), (until, Begun::Granted)] {
-                let read = Read { lease_until: now.plus(LEASE), ..asked(9, attendance, At::MAX) };
+                let read = Read { lease_until: now.plus(LEASE), ..asked(n * 10, attendance, At::MAX) };
                 assert_eq!(
                     on.balances.begin_read(&one, &read, now).await.unwrap(),
                     expected,
                     "{attendance:?}"
                 );
-                on.balances.end_read(&one, ReadId(9), End::Nothing).await.unwrap();
+                on.balances.end_read(&one, ReadId(n * 10), End::Nothing).await.unwrap();
             }
         }
     }
