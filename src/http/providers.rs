@@ -53,7 +53,9 @@ pub struct BreakerRequest {
     #[serde(default)]
     #[schema(value_type = String, required, example = "probe")]
     action: Given<String>,
-    /// `aisp`, `initiate`, `status` or `cancel`; every one of the bank where absent. For a bank only.
+    /// `aisp`, `initiate`, `status` or `cancel`, for a bank only. Where absent, `open` means new payments and reads of
+    /// accounts: where payments stand is asked, and they are taken back, all the same. `close` and `probe` mean every
+    /// operation, and for a provider those of its banks too.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "initiate")]
     operation: Given<String>,
@@ -80,7 +82,7 @@ pub struct ProviderResource {
     balance_mode: &'static str,
     /// Calls a second.
     rate_per_second: u32,
-    /// Its own breaker, which closes every bank.
+    /// Its own breaker, which closes every bank; opened by an operator, for new payments and reads of accounts.
     breaker: BreakerResource,
     /// The banks that somebody or something has said anything about, or at which payments wait.
     banks: Vec<BankResource>,
@@ -169,7 +171,7 @@ pub async fn change_bank(
     Ok(axum::Json(ProviderResource::of(&app).await?))
 }
 
-/// Open, close or probe a provider's own breaker.
+/// Open, close or probe a provider's own breaker; closing and probing reach those of its banks too.
 #[utoipa::path(post, path = "/v1/providers/{name}/breaker", tag = "Operators", operation_id = "setProviderBreaker",
     params(("name" = String, Path, description = "A provider's name")), request_body = BreakerRequest,
     responses((status = 200, body = ProviderResource), (status = 404, description = "`not_found`")))]
@@ -267,11 +269,9 @@ async fn set_breaker(
     faults.finish()?;
     let ((action, verb), cause) = (sure(action)?, sure(cause)?);
     let ids: Vec<BreakerId> = match (at, operation) {
-        (None, _) => vec![BreakerId::Provider(of.to_owned())],
+        (None, _) => app.controls.reached(&Scope::Provider(of.to_owned()), action),
         (Some(at), Some(operation)) => vec![BreakerId::Bank(of.to_owned(), at.to_owned(), operation)],
-        (Some(at), None) => {
-            Operation::ALL.map(|operation| BreakerId::Bank(of.to_owned(), at.to_owned(), operation)).into()
-        }
+        (Some(at), None) => app.controls.reached(&Scope::bank(of, at), action),
     };
     for id in ids {
         record(app, operator, verb, &id.to_string(), &cause).await?;

@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use workers::controls::ramp::{Queue, Stages};
-use workers::controls::{Cause, Drain, Gate};
+use workers::controls::{Cause, Drain, Gate, held_aside};
 use workers::store::Backlog;
 
 use super::App;
@@ -125,7 +125,7 @@ pub async fn drain(
 /// Every queue that holds payments or has something to say.
 async fn all(app: &App) -> Result<Vec<QueueResource>, Problem> {
     let known = app.controls.snapshot();
-    let mut backlog = app.engine.backlog().await?;
+    let mut backlog = whole(app.engine.backlog().await?);
     for (lane, _) in known.queues() {
         if !backlog.iter().any(|waiting| waiting.lane == *lane) {
             backlog.push(Backlog { lane: lane.clone(), waiting: 0, oldest_at: None });
@@ -141,6 +141,22 @@ async fn all(app: &App) -> Result<Vec<QueueResource>, Problem> {
         QueueResource::of(app, waiting, queue)
     };
     Ok(backlog.iter().filter_map(of).collect())
+}
+
+/// Queues with what was put aside of them while it is held.
+fn whole(lanes: Vec<Backlog>) -> Vec<Backlog> {
+    let mut queues: Vec<Backlog> = vec![];
+    for waiting in lanes {
+        let lane = held_aside(&waiting.lane).map_or_else(|| waiting.lane.clone(), |(queue, _)| queue);
+        match queues.iter_mut().find(|queue| queue.lane == lane) {
+            Some(queue) => {
+                queue.waiting += waiting.waiting;
+                queue.oldest_at = [queue.oldest_at, waiting.oldest_at].into_iter().flatten().min();
+            }
+            None => queues.push(Backlog { lane, ..waiting }),
+        }
+    }
+    queues
 }
 
 impl QueueResource {
@@ -220,6 +236,19 @@ fn lane(name: &str) -> Option<Lane> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_put_aside_while_it_is_held_waits_in_its_queue_all_the_same() {
+        let lane = |operation| Lane::of("neonomics", "dnb", operation);
+        let waiting = |operation, waiting, oldest| Backlog {
+            lane: lane(operation),
+            waiting,
+            oldest_at: Some(At::from_millis(oldest)),
+        };
+        let lanes =
+            vec![waiting("held.kind.remittance", 300, 1), waiting("initiate", 1, 9), waiting("queue", 2, 5)];
+        assert_eq!(whole(lanes), [waiting("queue", 302, 1), waiting("initiate", 1, 9)]);
+    }
 
     #[test]
     fn the_end_of_a_queue_is_estimated_by_its_pace() {

@@ -125,6 +125,10 @@ impl Store for Faulty {
         self.inner.release(unused, now).await
     }
 
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        self.inner.redirect(unused, lane, due_at).await
+    }
+
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
         self.inner.take_over(node, now).await
     }

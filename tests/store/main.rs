@@ -68,6 +68,7 @@ over_every_store! {
         concurrent_claimers_never_share_a_task,
         a_renewed_claim_keeps_and_a_lost_one_is_not_renewed,
         a_released_claim_was_no_attempt,
+        a_redirected_claim_waits_in_another_lane_and_was_no_attempt,
         a_put_back_keeps_attempts_and_doubt,
         claims_of_dead_nodes_can_be_taken_over,
         lanes_tell_the_earliest_task_of_each,
@@ -91,6 +92,7 @@ over_every_store! {
         four_of_concurrent_reads_without_the_customer_are_granted_a_day,
         a_read_that_never_left_is_not_counted,
         a_limit_keeps_out_whom_it_concerns_until_it_ends,
+        a_limit_on_everybody_outlives_a_longer_one_on_those_without_the_customer,
     }
     controls: {
         a_control_is_written_over_the_version_it_was_decided_on,

@@ -10,13 +10,14 @@ use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use workflows::engine::Book;
+use workflows::time::At;
 
 use crate::apalis;
 use crate::bare;
 use crate::committer::{Committer, chain};
 use crate::controls::{Controls, Prober};
 use crate::engine::{Engine, Parts};
-use crate::feeder::{Feeder, Hands, Job, QUIET};
+use crate::feeder::{Feeder, Hands, Job, QUIET, due_again};
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
@@ -261,11 +262,18 @@ impl Work {
         if let Err(error) = feeding.await {
             tracing::error!(%error, "the feeder ended badly");
         }
-        let unused: Vec<TaskRef> = left.into_iter().map(|job| job.claimed.task).collect();
-        if let Err(trouble) = store.release(&unused, store.clock().now()).await {
-            tracing::warn!(error = %chain(&trouble), "claims could not be handed back; they lapse by themselves");
+        let now = store.clock().now();
+        let mut unused: BTreeMap<At, Vec<TaskRef>> = BTreeMap::new();
+        for Job { claimed, .. } in left {
+            unused.entry(due_again(&claimed, now)).or_default().push(claimed.task);
         }
-        let drained = Drained { handed_back: unused.len(), cut_off: held.all().len() };
+        for (due_at, tasks) in &unused {
+            if let Err(trouble) = store.release(tasks, *due_at).await {
+                tracing::warn!(error = %chain(&trouble), "claims could not be handed back; they lapse by themselves");
+            }
+        }
+        let handed_back = unused.values().map(Vec::len).sum();
+        let drained = Drained { handed_back, cut_off: held.all().len() };
         background.shutdown().await;
         presence.leave().await;
         drained

@@ -189,6 +189,11 @@ impl Store for Blocking {
         self.wait(move |store| async move { store.release(&unused, now).await })
     }
 
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        let (unused, lane) = (unused.clone(), lane.clone());
+        self.wait(move |store| async move { store.redirect(&unused, &lane, due_at).await })
+    }
+
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
         let node = node.clone();
         self.wait(move |store| async move { store.take_over(&node, now).await })

@@ -158,6 +158,11 @@ impl Store for Connection {
         self.ask(asked, self.inner.release(unused, now)).await
     }
 
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        let asked = Asked { doing: "redirect", subject: u64::MAX, name: plain("redirect"), rates: WRITES };
+        self.ask(asked, self.inner.redirect(unused, lane, due_at)).await
+    }
+
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
         self.inner.take_over(node, now).await
     }

@@ -79,13 +79,30 @@ async fn breakers_are_opened_and_closed_for_an_operation_a_bank_or_the_provider(
     assert_eq!(gate(&front, "dnb", "status"), Gate::Open);
     ask(&front, Method::POST, bank, json!({"action": "close", "reason": "fixed"})).await;
     assert_eq!(gate(&front, "dnb", "initiate"), Gate::Open);
+    // What shows where payments stand is shut by nobody who does not say so.
+    let broken = Gate::Shut(Reason::Broken);
+    let stands =
+        |of| ["initiate", "queue", "aisp", "status", "locate", "cancel"].map(|one| gate(&front, of, one));
+    ask(&front, Method::POST, bank, json!({"action": "open", "reason": "r"})).await;
+    assert_eq!(stands("dnb"), [broken, broken, broken, Gate::Open, Gate::Open, Gate::Open]);
+    let status = json!({"action": "open", "operation": "status", "reason": "r"});
+    ask(&front, Method::POST, bank, status).await;
+    assert_eq!(stands("dnb"), [broken, broken, broken, broken, broken, Gate::Open]);
 
     let provider = "/v1/providers/neonomics/breaker";
     let (_, answer) = ask(&front, Method::POST, provider, json!({"action": "open", "reason": "r"})).await;
     assert_eq!(answer["breaker"]["state"], json!("open"));
-    assert_eq!(gate(&front, "nordea", "initiate"), Gate::Shut(Reason::Broken));
+    assert_eq!(stands("nordea"), [broken, broken, broken, Gate::Open, Gate::Open, Gate::Open]);
     let (_, answer) = ask(&front, Method::POST, provider, json!({"action": "close", "reason": "r"})).await;
     assert_eq!(answer["breaker"]["state"], json!("closed"));
+    assert_eq!(
+        (stands("nordea"), stands("dnb")),
+        ([Gate::Open; 6], [Gate::Open; 6]),
+        "those of its banks too"
+    );
+    ask(&front, Method::POST, bank, json!({"action": "open", "reason": "r"})).await;
+    ask(&front, Method::POST, provider, json!({"action": "probe", "reason": "r"})).await;
+    assert_eq!(gate(&front, "dnb", "initiate"), Gate::Probed);
 }
 
 #[tokio::test]

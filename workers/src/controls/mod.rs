@@ -25,6 +25,7 @@ mod snapshot;
 mod subject;
 pub mod switches;
 
+pub(crate) use breaker::AT_ONCE;
 pub use breaker::Action;
 pub use cause::Cause;
 pub use gate::{Gate, Reason};
@@ -37,6 +38,7 @@ pub use runtime::Controls;
 pub(crate) use runtime::{Granted, Trial};
 pub use settings::{Settings, Start};
 pub use snapshot::Snapshot;
+pub use subject::held_aside;
 pub use subject::{BreakerId, Operation, Scope};
-pub(crate) use subject::{is_queue, queue_before, turns_away};
+pub(crate) use subject::{aside_of, is_parked, is_queue, queue_before, turns_away};
 pub use switches::{AispMode, PispMode, SwanMode, Switch, SwitchName};

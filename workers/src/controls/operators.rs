@@ -76,23 +76,38 @@ impl Controls {
         Ok(())
     }
 
-    /// Opens, closes or probes breakers: the provider's own, or every one of a bank. A probe is made by a process that
-    /// performs, within a second.
+    /// Opens, closes or probes what [`Controls::reached`] says. A probe is made by a process that performs, within a
+    /// second.
     ///
     /// # Errors
     /// As for [`Controls::set`].
     pub async fn breaker(&self, of: &Scope, action: Action, cause: &Cause) -> Result<(), Trouble> {
-        let ids: Vec<BreakerId> = match of {
-            Scope::All => self.snapshot().breakers().map(|(id, ..)| id.clone()).collect(),
-            Scope::Provider(provider) => vec![BreakerId::Provider(provider.clone())],
-            Scope::Bank(provider, bank) => Operation::ALL
-                .map(|operation| BreakerId::Bank(provider.clone(), bank.clone(), operation))
-                .into(),
-        };
-        for id in ids {
+        for id in self.reached(of, action) {
             self.breaker_of(&id, action, cause).await?;
         }
         Ok(())
+    }
+
+    /// The breakers that an action without a word about the operation reaches. Opening stops money, and the reads of
+    /// accounts before it, never truth: of a bank those two are opened, and a provider's own, opened by hand, lets
+    /// everything else pass. Closing and probing reach every one, those of a provider's banks too.
+    pub fn reached(&self, of: &Scope, action: Action) -> Vec<BreakerId> {
+        let known = self.snapshot();
+        let known = || known.breakers().map(|(id, ..)| id.clone());
+        match (of, action) {
+            (Scope::All, Action::Open) => known().filter(BreakerId::is_opened_by_hand).collect(),
+            (Scope::All, Action::Close | Action::Probe) => known().collect(),
+            (Scope::Provider(provider), Action::Open) => vec![BreakerId::Provider(provider.clone())],
+            (Scope::Provider(provider), Action::Close | Action::Probe) => {
+                let of_its_banks = known().filter(|id| id.provider() == provider && id.bank().is_some());
+                std::iter::once(BreakerId::Provider(provider.clone())).chain(of_its_banks).collect()
+            }
+            (Scope::Bank(provider, bank), action) => Operation::ALL
+                .map(|operation| BreakerId::Bank(provider.clone(), bank.clone(), operation))
+                .into_iter()
+                .filter(|id| action != Action::Open || id.is_opened_by_hand())
+                .collect(),
+        }
     }
 
     /// Opens, closes or probes one breaker.

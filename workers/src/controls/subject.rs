@@ -4,6 +4,8 @@ use std::fmt;
 
 use workflows::engine::Lane;
 
+use super::holds::HoldOn;
+
 /// How far a control reaches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
@@ -127,6 +129,14 @@ impl BreakerId {
         matches!(self, BreakerId::Provider(_) | BreakerId::Bank(_, _, Operation::Initiate))
     }
 
+    /// Whether an operator who names no operation means it when they open breakers.
+    pub(super) fn is_opened_by_hand(&self) -> bool {
+        match self {
+            BreakerId::Provider(_) => true,
+            BreakerId::Bank(_, _, operation) => Work::Attempts(*operation).is_stopped_by_hand(),
+        }
+    }
+
     /// Whether it closes this lane.
     pub(super) fn covers(&self, place: Place<'_>) -> bool {
         match self {
@@ -181,6 +191,15 @@ impl Work {
         }
     }
 
+    /// Whether an operator who opens a provider's breaker means it: what shows where payments stand, and what takes them
+    /// back, goes on.
+    pub(super) fn is_stopped_by_hand(self) -> bool {
+        match self {
+            Work::Attempts(Operation::Initiate | Operation::Aisp) | Work::Queue => true,
+            Work::Attempts(Operation::Status | Operation::Cancel) | Work::Other => false,
+        }
+    }
+
     /// Whether money begins to move here.
     pub(super) fn is_money(self) -> bool {
         self.operation() == Some(Operation::Initiate)
@@ -226,6 +245,34 @@ pub(crate) fn is_queue(lane: &Lane) -> bool {
     matches!(lane.parts(), Some((_, _, "queue")))
 }
 
+/// What the operation of a lane begins with that parked work is put aside in while it is held.
+const ASIDE: &str = "held.";
+
+/// Where parked work waits while a hold on it alone is in force: it keeps nobody else waiting, and nobody looks at it
+/// before the hold ends. `None` where the whole queue is held, or the lane is no queue.
+pub(crate) fn aside_of(queue: &Lane, hold: &HoldOn) -> Option<Lane> {
+    let (provider, bank, _) = queue.parts().filter(|_| is_queue(queue))?;
+    let which = match hold {
+        HoldOn::Instance(id) => format!("{ASIDE}instance.{id}"),
+        HoldOn::Kind(kind) => format!("{ASIDE}kind.{kind}"),
+        HoldOn::Provider(_) | HoldOn::Bank(..) => return None,
+    };
+    Some(Lane::of(provider, bank, &which))
+}
+
+/// Whether parked work waits in a lane, in its queue or aside.
+pub(crate) fn is_parked(lane: &Lane) -> bool {
+    is_queue(lane) || held_aside(lane).is_some()
+}
+
+/// The queue that was left and the hold that ends it, of a lane that parked work is put aside in.
+pub fn held_aside(lane: &Lane) -> Option<(Lane, HoldOn)> {
+    let (provider, bank, operation) = lane.parts()?;
+    let (what, which) = operation.strip_prefix(ASIDE)?.split_once('.')?;
+    let hold = HoldOn::parse(&format!("{what}/{which}"))?;
+    Some((Lane::of(provider, bank, "queue"), hold))
+}
+
 /// Whether what cannot be sent in this lane is turned away at once instead of waiting in it: a payment that was never
 /// sent is parked, so that its payer is told.
 pub(crate) fn turns_away(lane: &Lane) -> bool {
@@ -260,6 +307,23 @@ mod tests {
             assert_eq!((provider.covers(place), initiate.covers(place)), (by_provider, by_bank), "{lane:?}");
         }
         assert_eq!(Place::of(&Lane::timers()), None);
+    }
+
+    #[test]
+    fn parked_work_is_put_aside_for_holds_on_single_payments_and_kinds() {
+        let queue = Lane::of("neonomics", "dnb", "queue");
+        for hold in ["kind/qr_payment", "instance/wf_00000000000000000000000007"] {
+            let hold = HoldOn::parse(hold).unwrap_or(HoldOn::Instance(workflows::ids::WorkflowId::new(7)));
+            let aside = aside_of(&queue, &hold).expect("it has a lane");
+            assert_eq!(held_aside(&aside), Some((queue.clone(), hold)), "{aside:?}");
+            assert!(is_parked(&aside) && !is_queue(&aside));
+            assert_eq!(aside_of(&aside, &HoldOn::Kind("remittance".to_owned())), None);
+        }
+        for hold in ["provider/neonomics", "bank/neonomics/dnb"] {
+            assert_eq!(aside_of(&queue, &HoldOn::parse(hold).expect(hold)), None, "the queue itself is held");
+        }
+        assert_eq!((held_aside(&queue), is_parked(&queue)), (None, true));
+        assert!(!is_parked(&Lane::of("neonomics", "dnb", "initiate")) && !is_parked(&Lane::timers()));
     }
 
     #[test]

@@ -104,11 +104,16 @@ impl Store for MemoryStore {
         let mut tables = self.tables();
         for task in unused {
             if let Some(held) = tables.held(task) {
-                held.row.due_at = now;
-                held.row.lease = None;
-                held.row.attempts -= 1;
-                held.first_at = held.first_at.filter(|_| held.row.attempts > 0);
+                held.is_unused(now);
             }
+        }
+        Ok(())
+    }
+
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        if let Some(held) = self.tables().held(unused) {
+            held.is_unused(due_at);
+            held.row.lane = lane.clone();
         }
         Ok(())
     }
@@ -434,6 +439,16 @@ impl Tables {
             let same = task.row.task == *claim || planted::is("no guard on the claim");
             same && task.row.lease.is_some()
         })
+    }
+}
+
+impl Task {
+    /// Its claim is handed back, and was no attempt.
+    fn is_unused(&mut self, due_at: At) {
+        self.row.due_at = due_at;
+        self.row.lease = None;
+        self.row.attempts -= 1;
+        self.first_at = self.first_at.filter(|_| self.row.attempts > 0);
     }
 }
 

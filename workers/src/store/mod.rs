@@ -84,6 +84,9 @@ pub trait Store: ControlStore {
     /// Hands back claims that nothing was done under: due at once, the attempt not counted.
     async fn release(&self, unused: &[TaskRef], now: At) -> Result<(), Trouble>;
 
+    /// Hands back a claim that nothing was done under, to wait in another lane as due at `due_at`, the attempt not counted.
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble>;
+
     /// Makes every claim of other nodes due at once. Only a store that knows that those nodes are dead does so: SQLite
     /// at start, since its file has one engine. Answers how many there were.
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble>;

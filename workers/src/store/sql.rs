@@ -167,6 +167,31 @@ impl<D: Driver> Store for SqlStore<D> {
         finish(DOING, tx).await
     }
 
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        const DOING: &str = "hand a claim to another lane";
+        static REDIRECT: Batched = Batched {
+            columns: &[
+                Text("instance"),
+                Text("name"),
+                Int("born"),
+                Int("fence"),
+                Int("due_at"),
+                Text("lane"),
+            ],
+            sql: "/* redirect */ with {d} \
+                  update tasks set lane = d.lane, due_at = d.due_at, lease = null, \
+                  attempts = tasks.attempts - 1, \
+                  first_at = case when tasks.attempts > 1 then tasks.first_at end \
+                  from d where tasks.instance = d.instance and tasks.name = d.name \
+                  and tasks.born = d.born and tasks.fence = d.fence and tasks.lease is not null",
+        };
+        let mut tx = self.begin(DOING).await?;
+        let mut cells = with_time(std::slice::from_ref(unused), due_at);
+        cells.push(lane.as_str().into());
+        tx.batch(&REDIRECT, &cells).await.map_err(lost(DOING))?;
+        finish(DOING, tx).await
+    }
+
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
         const DOING: &str = "take over the claims of dead nodes";
         let mut tx = self.begin(DOING).await?;
