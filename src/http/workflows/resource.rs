@@ -10,6 +10,7 @@ use workers::store::{HistoryRow, Instance, TaskRow};
 
 use super::super::App;
 use super::super::error::Problem;
+use super::super::holds;
 use super::super::transaction::Transaction;
 use super::holding;
 use crate::desk::{Unable, verbs};
@@ -142,6 +143,9 @@ pub struct Asked {
     reason: String,
     /// When.
     at: String,
+    /// When what was asked for ends by itself.
+    #[schema(required)]
+    expires_at: Option<String>,
 }
 
 /// One transition.
@@ -256,12 +260,10 @@ impl Workflow {
                     role: action.role,
                     reason: action.reason,
                     at: action.at.to_rfc3339_millis(),
+                    expires_at: action.expires_at.map(At::to_rfc3339_millis),
                 })
                 .collect(),
-            held: app
-                .controls
-                .held(instance.id, &instance.kind)
-                .map(|hold| hold.to_string().replace('/', ":")),
+            held: app.controls.held(instance.id, &instance.kind).map(|hold| holds::id(&hold)),
             hash: instance.hash.to_string(),
         })
     }
