@@ -1,4 +1,4 @@
--- What operators read: until when what they asked for is in force, and the queue of payments with all that ever waited in
+-- What operators read: by which bank how much is moved, until when what they asked for is in force, and the queue of payments with all that ever waited in
 -- it. Twin of 0009_operators.postgres.sql.
 
 alter table actions add column expires_at integer;
@@ -16,3 +16,13 @@ select
     strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch') || 'Z' as created_at
 from instances
 where id in (select instance from history where status = 'queued');
+
+-- What lists are narrowed and added up by. Written with the start and never changed; those that are there are read once.
+alter table instances add column bank text;
+alter table instances add column amount integer;
+alter table instances add column currency text;
+update instances set
+    bank = json_extract(order_doc, '$.payment.initiation.bank'),
+    amount = json_extract(order_doc, '$.payment.initiation.amount.minor'),
+    currency = json_extract(order_doc, '$.payment.initiation.amount.currency')
+where kind in ('remittance', 'qr_payment');

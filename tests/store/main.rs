@@ -117,6 +117,7 @@ over_every_store! {
     }
     lists: {
         a_list_filters_and_pages_newest_first,
+        what_is_parked_is_counted_by_queue,
     }
 }
 

@@ -14,7 +14,7 @@ use workflows::engine::Book;
 use crate::apalis;
 use crate::bare;
 use crate::committer::{Committer, chain};
-use crate::controls::{Controls, Prober};
+use crate::controls::{Controls, Prober, keep_telling};
 use crate::engine::{Engine, Parts};
 use crate::feeder::{Feeder, Hands, Job, QUIET};
 use crate::held::Held;
@@ -248,6 +248,7 @@ impl Work {
         let (ending, begins) = watch::channel(false);
         let mut background = JoinSet::new();
         background.spawn(prolong(Arc::clone(&store), Arc::clone(&held), options.lease));
+        background.spawn(keep_telling(prober.controls.clone(), engine.clone()));
         background.spawn(prober.run());
         background.spawn(Arc::clone(&presence).look_for_the_dead());
         let feeding = tokio::spawn(feeder.run(begins));

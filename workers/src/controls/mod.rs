@@ -10,6 +10,7 @@
 //! The one rule: a control stops money, never truth. Deadlines, status reads and cancellations of payments that stand
 //! at a bank go on whatever an operator or a fault does to new ones.
 
+mod alarms;
 pub mod breaker;
 mod cause;
 pub mod gate;
@@ -27,6 +28,7 @@ mod snapshot;
 mod subject;
 pub mod switches;
 
+pub(crate) use alarms::keep_telling;
 pub use breaker::Action;
 pub use cause::Cause;
 pub use gate::{Gate, Reason};

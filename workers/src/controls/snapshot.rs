@@ -34,6 +34,8 @@ pub struct Snapshot {
     switches: BTreeMap<String, Stored<Vec<Turn>>>,
     holds: BTreeMap<HoldOn, Stored<Cause>>,
     queues: BTreeMap<Lane, Stored<Queue>>,
+    /// The openings of breakers that operators were told of.
+    alarms: BTreeMap<BreakerId, Stored<At>>,
 }
 
 /// A control as it is stored.
@@ -102,6 +104,11 @@ impl Snapshot {
     /// Every queue that something was held back in, or that an operator has a wish for.
     pub fn queues(&self) -> impl Iterator<Item = (&Lane, &Queue)> {
         self.queues.iter().map(|(lane, stored)| (lane, &stored.what))
+    }
+
+    /// The breakers that operators were told of, each with when it had opened.
+    pub(super) fn alarms(&self) -> impl Iterator<Item = (&BreakerId, At)> {
+        self.alarms.iter().map(|(id, stored)| (id, stored.what))
     }
 
     /// A breaker, unless it has nothing to say.
@@ -184,6 +191,9 @@ impl Snapshot {
             }
             Kind::Breaker => BreakerId::parse(subject).map(|id| self.stored_breaker(&id).0),
             Kind::Queue => Some(self.stored_queue(&Lane::stored(subject.to_owned())).0),
+            Kind::Alarm => {
+                BreakerId::parse(subject).and_then(|id| self.alarms.get(&id)).map(|one| one.version)
+            }
         };
         version.unwrap_or(0)
     }
@@ -209,6 +219,9 @@ impl Snapshot {
             Kind::Queue => {
                 self.queues.insert(Lane::stored(row.subject.to_string()), read(row)?);
             }
+            Kind::Alarm => {
+                self.alarms.insert(BreakerId::parse(&row.subject)?, read(row)?);
+            }
         }
         Some(())
     }
@@ -219,6 +232,7 @@ impl Snapshot {
             Kind::Switch => drop(self.switches.remove(subject)),
             Kind::Hold => drop(HoldOn::parse(subject).and_then(|hold| self.holds.remove(&hold))),
             Kind::Queue => drop(self.queues.remove(&Lane::stored(subject.to_owned()))),
+            Kind::Alarm => drop(BreakerId::parse(subject).and_then(|id| self.alarms.remove(&id))),
         }
     }
 }

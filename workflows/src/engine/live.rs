@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Answer, Cause, Effect, Finding, Go, Lane, Machine, Next, On, OnOf, Policy, TaskName, View};
+use super::{
+    Answer, Cause, Effect, Finding, Go, Lane, Machine, Next, On, OnOf, Policy, TaskName, View, Weight,
+};
 use crate::ports::Call;
 use crate::time::At;
 
@@ -118,6 +120,8 @@ pub trait Live: Send + Sync {
     fn policy(&self, step: &TaskName) -> Result<Policy, Unreadable>;
     /// What leads on from here: at least one of these is outstanding until the end.
     fn lifelines(&self) -> Vec<Effect<TaskName, TaskName>>;
+    /// What it is to move.
+    fn weighs(&self) -> Option<Weight>;
     /// What the outside world calls it by.
     fn reference(&self) -> Option<String>;
     /// The lane that it waits in while it is parked.
@@ -295,6 +299,10 @@ impl<M: Machine> Live for Running<M> {
 
     fn lifelines(&self) -> Vec<Effect<TaskName, TaskName>> {
         M::lifelines(&self.order, &self.state).into_iter().map(erase::<M>).collect()
+    }
+
+    fn weighs(&self) -> Option<Weight> {
+        M::weighs(&self.order)
     }
 
     fn reference(&self) -> Option<String> {
