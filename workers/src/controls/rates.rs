@@ -78,7 +78,7 @@ mod tests {
         let controls = Controls::open(store.clone(), Arc::clone(&clock), &SystemIds, Settings::default());
         let controls = controls.await.expect("memory answers");
         let limit = Limit { per_second: 50, in_flight: 10 };
-        let terms = Terms { limit, longest_call: Duration::from_secs(1) };
+        let terms = Terms { limit, longest_call: Duration::from_secs(1), retry_percent: 10 };
         let neighbourhood = Neighbourhood {
             neighbours: store.clone(),
             limits: [("neonomics".into(), terms)].into(),
