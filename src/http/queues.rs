@@ -50,6 +50,8 @@ pub struct DrainRequest {
 #[derive(Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueResource {
+    #[serde(skip)]
+    lane: Lane,
     /// Its name in addresses.
     #[schema(example = "neonomics:dnb")]
     name: String,
@@ -106,19 +108,19 @@ pub async fn drain(
     let cause = cause(&mut faults, &operator, (request.reason, request.expires_at), app.engine.now());
     faults.finish()?;
     let (how, cause): (Drain, Cause) = (how.unwrap_or(Drain::Ramp), sure(cause)?);
-    let meant = if name == EVERY {
-        all(&app).await?.into_iter().map(|queue| queue.name).collect()
+    // What is stored is meant as it is stored: no odd name keeps the others from being drained.
+    let meant: Vec<(String, Lane)> = if name == EVERY {
+        all(&app).await?.into_iter().map(|queue| (queue.name, queue.lane)).collect()
     } else {
-        vec![name]
+        let lane = lane(&name).ok_or(Code::NotFound)?;
+        vec![(name, lane)]
     };
-    let lanes: Vec<Lane> =
-        meant.iter().map(|name| lane(name).ok_or(Code::NotFound)).collect::<Result<_, _>>()?;
-    for (name, lane) in meant.iter().zip(&lanes) {
+    for (name, lane) in &meant {
         record(&app, &operator, "drain", name, &cause).await?;
         app.controls.drain(lane, how, cause.clone()).await?;
     }
     let mut now = all(&app).await?;
-    now.retain(|queue| meant.contains(&queue.name));
+    now.retain(|queue| meant.iter().any(|(_, lane)| *lane == queue.lane));
     Ok(axum::Json(Page::whole(now)))
 }
 
@@ -194,6 +196,7 @@ impl QueueResource {
             (..) => Some(ramped(backlog.waiting, climbed, &settings.ramp, rate)),
         };
         Some(QueueResource {
+            lane: backlog.lane.clone(),
             name: format!("{provider}:{bank}"),
             provider: provider.to_owned(),
             bank: bank.to_owned(),
@@ -272,7 +275,8 @@ mod tests {
     #[test]
     fn a_queue_is_named_by_provider_and_bank() {
         assert_eq!(lane("neonomics:dnb"), Some(Lane::of("neonomics", "dnb", "queue")));
-        for name in ["dnb", "other:dnb", "neonomics:", "neonomics:d/b", "neonomics:a:b", ""] {
+        assert_eq!(lane("neonomics:d/b="), Some(Lane::of("neonomics", "d/b=", "queue")));
+        for name in ["dnb", "other:dnb", "neonomics:", "neonomics:d b", "neonomics:a:b", ""] {
             assert_eq!(lane(name), None, "{name}");
         }
     }

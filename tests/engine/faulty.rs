@@ -14,6 +14,7 @@ use workers::store::{
 };
 use workflows::engine::{Lane, Message};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
 /// A store that fails where it is told to.
@@ -155,6 +156,14 @@ impl Store for Faulty {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble> {
         self.inner.list(filter).await
+    }
+
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.inner.parked().await
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        self.inner.at_stake(filter).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {

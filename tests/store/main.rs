@@ -119,6 +119,7 @@ over_every_store! {
     }
     lists: {
         a_list_filters_and_pages_newest_first,
+        what_is_parked_is_counted_by_queue,
     }
 }
 
@@ -132,6 +133,7 @@ over_every_database! {
         history_refuses_update_and_delete,
         a_row_that_was_edited_or_removed_all_the_same_is_found,
         missing_migrations_are_applied_or_refused,
+        a_payment_that_was_queued_is_a_pending_one_to_its_end,
         time_passes_on_the_clock_of_the_store,
     }
     registry: {

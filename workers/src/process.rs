@@ -15,13 +15,13 @@ use workflows::time::At;
 use crate::apalis;
 use crate::bare;
 use crate::committer::{Committer, chain};
-use crate::controls::{Controls, Prober};
+use crate::controls::{Controls, Prober, keep_telling};
 use crate::engine::{Engine, Parts};
 use crate::feeder::{Feeder, Hands, Job, QUIET, due_again};
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
-use crate::limits::{Limits, Pass, Terms};
+use crate::limits::{Pass, Terms};
 use crate::ports::{Clock, Ids};
 use crate::presence::Presence;
 use crate::providers::Provider;
@@ -130,6 +130,8 @@ fn put_together(
         )),
         jobs,
     });
+    // Whoever asks a provider something obeys: balances are read where no steps are performed, too.
+    tokio::spawn(controls.keep_rates(limits.clone()));
     if hands.is_none() {
         // Nobody looks for work here, and with it for changes of what may be sent.
         tokio::spawn(controls.keep_looking());
@@ -247,7 +249,7 @@ impl Work {
         let (ending, begins) = watch::channel(false);
         let mut background = JoinSet::new();
         background.spawn(prolong(Arc::clone(&store), Arc::clone(&held), options.lease));
-        background.spawn(keep_rates(worker.limits.clone(), prober.controls.clone()));
+        background.spawn(keep_telling(prober.controls.clone(), engine.clone()));
         background.spawn(prober.run());
         background.spawn(Arc::clone(&presence).look_for_the_dead());
         let feeding = tokio::spawn(feeder.run(begins));
@@ -277,20 +279,6 @@ impl Work {
         background.shutdown().await;
         presence.leave().await;
         drained
-    }
-}
-
-/// Obeys what operators say about how many calls a second a provider takes.
-async fn keep_rates(limits: Limits, controls: Controls) {
-    let mut changes = controls.watch();
-    loop {
-        changes.mark_unchanged();
-        for provider in limits.providers() {
-            limits.set_rate(provider, controls.rate(provider));
-        }
-        if changes.changed().await.is_err() {
-            return;
-        }
     }
 }
 

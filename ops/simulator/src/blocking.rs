@@ -21,6 +21,7 @@ use workers::store::{
 };
 use workflows::engine::{Lane, Message};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
 /// A store whose operations take no simulated time.
@@ -156,6 +157,15 @@ impl Store for Blocking {
 
     async fn backlog(&self) -> Result<Vec<Backlog>, Trouble> {
         self.wait(|store| async move { store.backlog().await })
+    }
+
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.wait(|store| async move { store.parked().await })
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        let filter = filter.clone();
+        self.wait(|store| async move { store.at_stake(&filter).await })
     }
 
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {

@@ -13,6 +13,7 @@ use workers::store::{
 };
 use workflows::engine::{Lane, Message};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
 use crate::boundary::Edge;
@@ -120,6 +121,14 @@ impl Store for Connection {
 
     async fn backlog(&self) -> Result<Vec<Backlog>, Trouble> {
         self.inner.backlog().await
+    }
+
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.inner.parked().await
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        self.inner.at_stake(filter).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {

@@ -8,27 +8,33 @@ use workflows::engine::Lane;
 use super::breaker::Action;
 use super::cause::Cause;
 use super::holds::HoldOn;
+use super::layers::Layers;
 use super::ramp::{Drain, Queue};
 use super::rows::Kind;
 use super::runtime::Controls;
-use super::snapshot::Turned;
 use super::subject::{BreakerId, Operation, Scope};
 use super::switches::{PispMode, Switch, SwitchName};
 use crate::store::Trouble;
 
 impl Controls {
-    /// Turns a switch.
+    /// Turns a switch. One that is turned for a while falls back to where it stood before.
     ///
     /// # Errors
     /// When the store does not answer: the switch may or may not be turned, and turning it again is safe.
     pub async fn set(&self, switch: &Switch, cause: Cause) -> Result<(), Trouble> {
-        let turned = Turned { value: switch.word(), cause: cause.clone() };
-        self.put(Kind::Switch, &switch.name().subject(), Some(&turned)).await?;
         let name = switch.name().subject();
+        loop {
+            let known = self.snapshot();
+            let (version, before) = known.stored_switch(&switch.name());
+            let layers = Layers::over(before, switch, cause.clone(), self.now());
+            if self.write(Kind::Switch, &name, version, Some(&layers)).await? {
+                break;
+            }
+        }
         tracing::info!(
             event = "switch_turned",
             switch = name,
-            to = turned.value,
+            to = switch.word(),
             actor = cause.actor,
             "switch turned"
         );
@@ -38,12 +44,12 @@ impl Controls {
         Ok(())
     }
 
-    /// Takes a switch back: the start value holds again.
+    /// Takes a switch back, with everything that was said before: the start value holds again.
     ///
     /// # Errors
     /// As for [`Controls::set`].
     pub async fn unset(&self, name: &SwitchName, cause: &Cause) -> Result<(), Trouble> {
-        self.put::<Turned>(Kind::Switch, &name.subject(), None).await?;
+        self.put::<Layers>(Kind::Switch, &name.subject(), None).await?;
         tracing::info!(
             event = "switch_released",
             switch = name.subject(),

@@ -148,14 +148,12 @@ impl BreakerId {
     }
 
     pub(super) fn parse(subject: &str) -> Option<Self> {
-        let mut parts = subject.split('/');
-        let provider = parts.next()?.to_owned();
-        let (bank, operation) = match (parts.next(), parts.next(), parts.next()) {
-            (None, None, None) => return Some(BreakerId::Provider(provider)),
-            (Some(bank), Some(operation), None) => (bank.to_owned(), Operation::parse(operation)?),
-            _ => return None,
+        let Some((provider, rest)) = subject.split_once('/') else {
+            return Some(BreakerId::Provider(subject.to_owned()));
         };
-        Some(BreakerId::Bank(provider, bank, operation))
+        // A bank's name may hold slashes: it is whatever stands between the other two.
+        let (bank, operation) = rest.rsplit_once('/')?;
+        Some(BreakerId::Bank(provider.to_owned(), bank.to_owned(), Operation::parse(operation)?))
     }
 }
 
@@ -328,13 +326,18 @@ mod tests {
 
     #[test]
     fn subjects_read_as_they_are_written() {
-        for text in ["neonomics", "neonomics/dnb/initiate", "neonomics/sparebank1-ostlandet/aisp"] {
+        for text in [
+            "neonomics",
+            "neonomics/dnb/initiate",
+            "neonomics/sparebank1-ostlandet/aisp",
+            "neonomics/RE5C/K+w=/status",
+        ] {
             assert_eq!(BreakerId::parse(text).expect(text).to_string(), text);
         }
         for text in ["neonomics/dnb", "neonomics/dnb/pay", "neonomics/dnb/initiate/x"] {
             assert_eq!(BreakerId::parse(text), None, "{text}");
         }
-        for text in ["", "neonomics", "neonomics/dnb"] {
+        for text in ["", "neonomics", "neonomics/dnb", "neonomics/RE5C/K+w="] {
             assert_eq!(Scope::parse(text).to_string(), text);
         }
     }

@@ -227,10 +227,11 @@ impl<D: Driver> Actions for SqlStore<D> {
                 Text("verb"),
                 Text("subject"),
                 Text("reason"),
+                Int("expires_at"),
             ],
             sql: "/* record action */ with {d} \
-                  insert into actions (id, at, actor, role, verb, subject, reason) \
-                  select id, at, actor, role, verb, subject, reason from d where id is not null",
+                  insert into actions (id, at, actor, role, verb, subject, reason, expires_at) \
+                  select id, at, actor, role, verb, subject, reason, expires_at from d where id is not null",
         };
         let cells = [
             format!("{:032x}", action.id).into(),
@@ -240,6 +241,7 @@ impl<D: Driver> Actions for SqlStore<D> {
             action.verb.as_str().into(),
             action.subject.as_str().into(),
             action.reason.as_str().into(),
+            action.expires_at.into(),
         ];
         self.put("record an action", &RECORD, &cells).await
     }
@@ -250,7 +252,7 @@ impl<D: Driver> Actions for SqlStore<D> {
         let rows = self
             .read(
                 DOING,
-                "/* actions */ select id, at, actor, role, verb, subject, reason from actions \
+                "/* actions */ select id, at, actor, role, verb, subject, reason, expires_at from actions \
                  where subject = $1 order by id desc limit $2",
                 &[subject.into(), limit.into()],
             )
@@ -301,6 +303,7 @@ fn action(mut row: Row) -> Result<Action, Misread> {
         verb: string(&row.text()?),
         subject: string(&row.text()?),
         reason: string(&row.text()?),
+        expires_at: row.maybe_at()?,
     })
 }
 

@@ -170,12 +170,17 @@ async fn start_instances<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> 
             Text("start_key"),
             Text("start_hash"),
             Int("created_at"),
+            Text("bank"),
+            Int("amount"),
+            Text("currency"),
         ],
         sql: "/* start */ with {d} \
               insert into instances (id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at) \
+              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
+              bank, amount, currency) \
               select id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at from d \
+              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
+              bank, amount, currency from d \
               where id is not null order by start_scope, start_key \
               on conflict do nothing returning id",
     };
@@ -191,6 +196,12 @@ async fn start_instances<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> 
             (&instance.start.key).into(),
             (&instance.start.body_hash).into(),
             instance.created_at.into(),
+        ]);
+        let weight = start.weight.as_ref();
+        cells.extend([
+            weight.map(|weight| weight.bank.as_str()).into(),
+            weight.map(|weight| weight.money.minor).into(),
+            weight.map(|weight| weight.money.currency.to_string()).into(),
         ]);
     }
     let found = instances(tx.batch(&START, &cells).await?)?;

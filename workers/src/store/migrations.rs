@@ -30,6 +30,7 @@ const ALL: &[Twins] = twins![
     7 "0007_approvals",
     8 "0008_live",
     9 "0009_bounds",
+    10 "0010_operators",
 ];
 
 /// Applies what is missing, or refuses when something is. Migrations that this process does not know are a newer
