@@ -91,9 +91,9 @@ async fn a_question_that_nobody_asks_any_more_is_asked_again(on: &Subject) {
     process.is_in(id, "awaiting_sca").await;
     process.stop().await;
     for (left, violation) in [
+        (vec![task("status", far())], Violation::Endless),
         (vec![], Violation::Idle),
         (vec![task("@sca_deadline", far())], Violation::Adrift),
-        (vec![task("status", far())], Violation::Endless),
     ] {
         overwrite(on, id, |now| now, left).await;
         let scanner = front(on, &bank).await.scanner(Arc::clone(&on.audit));
