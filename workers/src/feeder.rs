@@ -3,7 +3,7 @@
 //! One query says which lanes hold work and when, and whether anything changed about what may be sent; a quiet system
 //! asks once a second, a busy one whenever something is due. What this process commits itself it knows without asking.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,7 +168,7 @@ impl Feeder {
         if wanted.is_empty() {
             return Ok(next);
         }
-        self.rota.taken(wanted.iter().map(|one| &one.lane));
+        let turns: Vec<Lane> = wanted.iter().map(|one| one.lane.clone()).collect();
         let since: HashMap<&Lane, At> = lanes.iter().map(|due| (&due.lane, due.due_at)).collect();
         let rooms: Vec<(Lane, usize)> = wanted.iter().map(|one| (one.lane.clone(), one.room)).collect();
         // In an order of their own: what is done about them is done in the same order every time.
@@ -178,12 +178,14 @@ impl Feeder {
             wanted.into_iter().filter_map(|one| Some((one.lane, one.trial?))).collect();
         let claimed = self.store.claim(&rooms, &self.node, now, self.lease).await;
         let (lapses_at, mut unused) = (now.plus(self.lease), vec![]);
+        let mut entered: HashSet<&Lane> = HashSet::new();
         let since = |lane: &Lane| since.get(lane).copied().unwrap_or(now);
         let found = claimed.as_ref().map_or(0, Vec::len);
         for claimed in claimed.as_ref().map_or(&[][..], Vec::as_slice) {
             // A start may have taken the last place meanwhile.
             match (self.hands.lanes.enter(&claimed.lane), hands.pop()) {
                 (Some(place), Some(hand)) => {
+                    entered.insert(&claimed.lane);
                     let window = counted.get_mut(&claimed.lane).map(|(window, left)| {
                         *left = left.saturating_sub(1);
                         *window
@@ -201,6 +203,11 @@ impl Feeder {
         for trial in trials.into_values() {
             self.controls().not_tried(trial).await;
         }
+        // A lane whose tasks found no place had no turn: it would come behind those that had theirs for ever.
+        let turned_away = |lane: &Lane| {
+            !entered.contains(lane) && unused.iter().any(|claimed: &Claimed| claimed.lane == *lane)
+        };
+        self.rota.taken(turns.iter().filter(|lane| !turned_away(lane)));
         let in_vain = unused.len() == found;
         for claimed in unused {
             let due_at = due_again(&claimed, since(&claimed.lane));
