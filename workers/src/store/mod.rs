@@ -24,6 +24,7 @@ mod balances;
 mod commit;
 mod controls;
 mod driver;
+mod gather;
 mod history;
 mod memory;
 mod memory_desk;
