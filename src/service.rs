@@ -205,7 +205,11 @@ impl Running {
 
 impl Half {
     fn metrics(&self) -> Metrics {
-        Metrics { engine: self.engine.clone(), scanner: self.scanner.clone() }
+        Metrics {
+            engine: self.engine.clone(),
+            controls: self.controls.clone(),
+            scanner: self.scanner.clone(),
+        }
     }
 
     /// Waits for the steps in flight, within the time that they were given, and closes the database.

@@ -93,7 +93,7 @@ impl Desk {
     ) -> Result<Instance, Unable> {
         let instance = self.engine.get(workflow).await?.ok_or(Unable::NotFound)?;
         self.allows(&instance, verb)?;
-        self.record(who, verb.word(), &workflow.to_string(), reason).await?;
+        self.record(who, verb.word(), &workflow.to_string(), (reason, None)).await?;
         let moved_on = || Unable::Forbidden("it moved on while this was asked for".to_owned());
         match verb {
             Verb::Resume => match self.engine.resume(workflow, who.name).await? {

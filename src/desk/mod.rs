@@ -19,6 +19,7 @@ use workers::engine::Engine;
 use workers::notices::Notices;
 use workers::store::Trouble;
 use workflows::ids::ApprovalId;
+use workflows::time::At;
 
 pub use act::{Verb, verbs};
 pub use notices::Push;
@@ -76,7 +77,7 @@ impl Desk {
         Desk { engine, drawers, expiry, news: Arc::new(Notify::new()) }
     }
 
-    /// Records who asks for what and why, before it is carried out.
+    /// Records who asks for what, why and until when, before it is carried out.
     ///
     /// # Errors
     /// When the store does not answer; nothing may be carried out then.
@@ -85,7 +86,7 @@ impl Desk {
         who: Person<'_>,
         verb: &str,
         subject: &str,
-        reason: &str,
+        (reason, expires_at): (&str, Option<At>),
     ) -> Result<(), Trouble> {
         let action = Action {
             id: self.engine.ids().ordered(),
@@ -95,6 +96,7 @@ impl Desk {
             verb: verb.to_owned(),
             subject: subject.to_owned(),
             reason: reason.to_owned(),
+            expires_at,
         };
         self.drawers.actions.record(&action).await?;
         tracing::info!(actor = who.name, role = who.role, verb, subject, "asked for");

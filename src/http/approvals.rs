@@ -82,8 +82,9 @@ pub struct ApprovalResource {
     requested_by: String,
     /// Why.
     reason: String,
-    /// What proves it.
-    evidence: String,
+    /// What proves it; `null` for a `viewer`, who reads without personal data.
+    #[schema(required)]
+    evidence: Option<String>,
     /// SHA-256 of all that is asked.
     payload_hash: String,
     /// When it was asked for.
@@ -109,7 +110,7 @@ pub struct ApprovalResource {
     responses((status = 200, body = Page<ApprovalResource>)))]
 pub async fn list(
     State(app): State<App>,
-    _: Onlooker,
+    onlooker: Onlooker,
     Parameters(query): Parameters<ListQuery>,
 ) -> Result<axum::Json<Page<ApprovalResource>>, Problem> {
     let limit = paging::limit(query.limit.as_deref())?;
@@ -123,7 +124,7 @@ pub async fn list(
     let now = app.engine.now();
     let which = Which { standing, instance, before, now, limit: limit + 1 };
     let found = app.desk.approvals(&which).await?;
-    let items = found.iter().map(|approval| ApprovalResource::of(approval, now)).collect();
+    let items = found.iter().map(|approval| ApprovalResource::for_eyes(approval, now, &onlooker)).collect();
     Ok(axum::Json(Page::of(items, limit, |item: &ApprovalResource| &item.id)))
 }
 
@@ -133,11 +134,11 @@ pub async fn list(
     responses((status = 200, body = ApprovalResource), (status = 404, description = "`not_found`")))]
 pub async fn read(
     State(app): State<App>,
-    _: Onlooker,
+    onlooker: Onlooker,
     Known(id): Known<ApprovalId>,
 ) -> Result<axum::Json<ApprovalResource>, Problem> {
     let approval = app.desk.approval(id).await?.ok_or(Code::NotFound)?;
-    Ok(axum::Json(ApprovalResource::of(&approval, app.engine.now())))
+    Ok(axum::Json(ApprovalResource::for_eyes(&approval, app.engine.now(), &onlooker)))
 }
 
 /// Approve a request of somebody else's, and have it carried out.
@@ -188,6 +189,12 @@ async fn decide(
 }
 
 impl ApprovalResource {
+    /// As somebody who reads may see it: what people wrote as proof names accounts and people.
+    fn for_eyes(approval: &Approval, now: At, onlooker: &Onlooker) -> Self {
+        let whole = ApprovalResource::of(approval, now);
+        if onlooker.reads_private() { whole } else { ApprovalResource { evidence: None, ..whole } }
+    }
+
     fn of(approval: &Approval, now: At) -> Self {
         let Approval { request, digest, decision, result } = approval;
         let outcome = match proposed(approval) {
@@ -204,7 +211,7 @@ impl ApprovalResource {
             revision: request.revision,
             requested_by: request.requested_by.clone(),
             reason: request.reason.clone(),
-            evidence: request.evidence.clone(),
+            evidence: Some(request.evidence.clone()),
             payload_hash: digest.clone(),
             created_at: request.created_at.to_rfc3339_millis(),
             expires_at: request.expires_at.to_rfc3339_millis(),

@@ -1,5 +1,7 @@
 //! What is on a person's bank account: fresh, or as last known with a word about its age (rest-api §3, FE-24, FE-50).
 
+mod held;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -8,8 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 use workers::balances::{Cause, Presence, Shown, Source, Told};
 use workers::registry::BankAccount;
 use workflows::ids::{BankAccountId, UserId};
+use workflows::money::Money;
 use workflows::time::At;
 
+use self::held::held;
 use super::App;
 use super::auth::Caller;
 use super::error::{Code, Problem};
@@ -41,6 +45,13 @@ pub struct BalanceResource {
     /// In the currency's smallest unit.
     #[schema(required, example = 1_500_050)]
     balance_minor: Option<i64>,
+    /// What the account's own payments take that were sent and have not ended, in the currency's main unit. It is not
+    /// taken off `balance`, which is the bank's word; the bank may have reserved it already.
+    #[schema(required, value_type = Option<String>, example = "2010.00")]
+    held: Option<Amount>,
+    /// The same in the currency's smallest unit.
+    #[schema(required, example = 201_000)]
+    held_minor: Option<i64>,
     /// The account's currency.
     #[schema(example = "NOK")]
     currency: String,
@@ -123,19 +134,30 @@ async fn answer(
     let account = choose(accounts, query.bank_account_id.as_ref())
         .ok_or_else(|| Problem::new(Code::NotFound, "There is no such bank account."))?;
     let presence = ip.of(caller).map_or(Presence::Nobody, Presence::Customer);
+    // Before the bank is asked: what ends meanwhile is rather counted twice than not at all.
+    let held = held(app, &account).await?;
     match app.balances.of(&account, presence, cause(headers)).await? {
-        Told::Balance(shown) => Ok(axum::Json(BalanceResource::of(&shown, &account, manner)?)),
+        Told::Balance(shown) => Ok(axum::Json(BalanceResource::of(&shown, held, &account, manner)?)),
         Told::ConsentExpired(shown) => Err(Problem::new(manner.consent_expired, renew(&account))
-            .beside(&BalanceResource::of(&shown, &account, manner)?)),
+            .beside(&BalanceResource::of(&shown, held, &account, manner)?)),
     }
 }
 
 impl BalanceResource {
-    fn of(shown: &Shown, account: &BankAccount, manner: &Manner) -> Result<Self, Problem> {
+    fn of(
+        shown: &Shown,
+        held: Option<Money>,
+        account: &BankAccount,
+        manner: &Manner,
+    ) -> Result<Self, Problem> {
         let Shown { currency, figure, warning } = *shown;
-        let decimal = figure.map(|figure| (manner.amount)(figure.amount.to_decimal_string()));
+        let written = |amount: Option<Money>| {
+            amount.map(|amount| (manner.amount)(amount.to_decimal_string())).transpose()
+        };
         Ok(BalanceResource {
-            balance: decimal.transpose()?,
+            balance: written(figure.map(|figure| figure.amount))?,
+            held: written(held)?,
+            held_minor: held.map(|held| held.minor),
             balance_minor: figure.map(|figure| figure.amount.minor),
             currency: currency.to_string(),
             last_updated: figure.map(|figure| figure.as_of).map(At::to_rfc3339_millis),

@@ -13,6 +13,7 @@ use workflows::time::At;
 use super::App;
 use super::auth::{Backend, Caller};
 use super::body::Json;
+use super::control::{LONGEST_NAME, is_bank};
 use super::error::{Code, Problem};
 use super::paging::Page;
 use super::request::{Chosen, Parameters};
@@ -22,7 +23,7 @@ use super::validation::{Faults, Given, line, sure};
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BankAccountRequest {
-    /// The bank's id at the aggregator: letters, digits, `-`, `_`, `.` and `=`.
+    /// The bank's id at the aggregator: letters, digits, `-`, `_`, `.`, `=`, `+` and `/`.
     #[serde(default)]
     #[schema(value_type = String, required, example = "dnb")]
     bank_id: Given<String>,
@@ -211,13 +212,11 @@ impl From<BankAccount> for BankAccountResource {
     }
 }
 
-/// It becomes part of a lane's name and of provider addresses.
-fn bank_id(text: String) -> Result<BankId, &'static str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=');
-    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+fn bank_id(text: String) -> Result<BankId, String> {
+    if is_bank(&text) {
         Ok(BankId(text))
     } else {
-        Err("must have 1 to 64 letters, digits, hyphens, underscores, dots or equals signs")
+        Err(format!("must have 1 to {LONGEST_NAME} letters, digits or characters of -_.=+/"))
     }
 }
 
@@ -246,7 +245,7 @@ mod tests {
         for (body, code) in [
             (r#"{"bankId":"dnb","iban":"NO9386011117948"}"#, Code::InvalidIban),
             (r#"{"bankId":"dnb"}"#, Code::ValidationFailed),
-            (r#"{"bankId":"a/b","iban":"NO9386011117947"}"#, Code::ValidationFailed),
+            (r#"{"bankId":"a b","iban":"NO9386011117947"}"#, Code::ValidationFailed),
             (r#"{"bankId":"dnb","iban":"NO9386011117947","currency":"XXX"}"#, Code::ValidationFailed),
             (
                 r#"{"bankId":"dnb","iban":"NO9386011117947","consentExpiresAt":"soon"}"#,

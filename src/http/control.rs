@@ -10,7 +10,7 @@ use super::validation::{Faults, Given};
 use crate::provider::NAME;
 
 /// The longest name of a bank, in bytes.
-const LONGEST_NAME: usize = 64;
+pub const LONGEST_NAME: usize = 64;
 
 /// Who changes a control, why, and until when, as far as the body says so.
 pub fn cause(
@@ -42,7 +42,7 @@ pub async fn record(
     subject: &str,
     cause: &Cause,
 ) -> Result<(), Problem> {
-    Ok(app.desk.record(operator.person(), verb, subject, &cause.reason).await?)
+    Ok(app.desk.record(operator.person(), verb, subject, (&cause.reason, cause.expires_at)).await?)
 }
 
 /// A provider of payments by its name.
@@ -53,7 +53,7 @@ pub fn provider(name: &str) -> Result<&'static str, Problem> {
     if name == NAME { Ok(NAME) } else { Err(Code::NotFound.into()) }
 }
 
-/// A bank's name, which is the provider's: lower-case letters, digits, `_`, `-` and `.`.
+/// A bank's name, which is the provider's. See [`is_bank`].
 ///
 /// # Errors
 /// `not_found`: no bank can be called so.
@@ -61,9 +61,11 @@ pub fn bank(name: &str) -> Result<&str, Problem> {
     if is_bank(name) { Ok(name) } else { Err(Code::NotFound.into()) }
 }
 
-/// Whether a bank can be called so.
+/// Whether a bank can be called so: words as well as base64, which is what the aggregator's ids are. A name becomes
+/// part of lanes, of the names of controls and of addresses, so it has nothing else in it.
 pub fn is_bank(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'=' | b'+' | b'/');
     (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(plain)
 }
 

@@ -164,6 +164,7 @@ codes! {
     Underage = FORBIDDEN "underage" "Only people of 18 years or older can pay.";
     AmountOutOfRange = UNPROCESSABLE_ENTITY "amount_out_of_range" "The amount is outside the limits.";
     InvalidIban = UNPROCESSABLE_ENTITY "invalid_iban" "The IBAN is not valid.";
+    RateOfABank = UNPROCESSABLE_ENTITY "rate_of_a_bank" "Rates are for a whole provider, not for one bank.";
     QrInvalid = UNPROCESSABLE_ENTITY "qr_invalid" "This QR code was not made by this service.";
     CurrencyNotSupported = UNPROCESSABLE_ENTITY "currency_not_supported" "This currency is not supported.";
     Internal = INTERNAL_SERVER_ERROR "internal" "Something went wrong on our side.";

@@ -125,14 +125,20 @@ impl HoldResource {
     }
 }
 
-/// A hold's id in addresses: its subject with colons.
-fn id(on: &HoldOn) -> String {
-    on.to_string().replace('/', ":")
+/// A hold's id in addresses: its parts with colons between them. A bank's name may hold slashes of its own.
+pub fn id(on: &HoldOn) -> String {
+    match on {
+        HoldOn::Instance(id) => format!("instance:{id}"),
+        HoldOn::Kind(kind) => format!("kind:{kind}"),
+        HoldOn::Provider(provider) => format!("provider:{provider}"),
+        HoldOn::Bank(provider, bank) => format!("bank:{provider}:{bank}"),
+    }
 }
 
 /// What an id names, if anything can be called so.
 fn read(id: &str) -> Option<HoldOn> {
-    let on = HoldOn::parse(&id.replace(':', "/")).filter(|_| !id.contains('/'))?;
+    let (what, which) = id.split_once(':')?;
+    let on = HoldOn::parse(&format!("{what}/{}", which.replacen(':', "/", 1)))?;
     let known = match &on {
         HoldOn::Instance(_) => true,
         HoldOn::Kind(kind) => KINDS.contains(&kind.as_str()),

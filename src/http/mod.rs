@@ -33,6 +33,7 @@ mod recipients;
 mod remittance;
 mod request;
 mod request_id;
+mod switches;
 #[cfg(test)]
 mod testing;
 mod transaction;
@@ -205,6 +206,8 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(providers::change_bank))
         .routes(routes!(providers::breaker))
         .routes(routes!(providers::bank_breaker))
+        .routes(routes!(switches::list))
+        .routes(routes!(switches::turn, switches::release))
         .routes(routes!(queues::list))
         .routes(routes!(queues::drain))
         .routes(routes!(holds::list, holds::create))

@@ -1,6 +1,8 @@
 //! Providers and their banks: whether payments are made and balances read, how fast, and their breakers (X-20, X-25 to
 //! A change is in force everywhere within a second or two.
 
+mod overriding;
+
 use std::collections::BTreeSet;
 
 use ::workflows::time::At;
@@ -8,30 +10,41 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use workers::controls::breaker::{Breaker, Opened, Stance, Stand};
-use workers::controls::{Action, AispMode, BreakerId, Cause, Operation, PispMode, Scope, Snapshot, Switch};
+use workers::controls::{
+    Action, AispMode, BreakerId, Cause, Operation, PispMode, Scope, Snapshot, Switch, SwitchName,
+};
 
+use self::overriding::OverrideResource;
 use super::App;
 use super::auth::{Onlooker, Operator};
 use super::body::Json;
 use super::control::{bank, cause, provider, record};
-use super::error::Problem;
+use super::error::{Code, Problem};
 use super::paging::Page;
 use super::request::Known;
 use super::validation::{Faults, Given, sure};
 use crate::provider::NAME;
 
 /// More calls a second than any provider takes.
-const MOST_PER_SECOND: u32 = 10_000;
+pub const MOST_PER_SECOND: u32 = 10_000;
 
 /// How a provider or bank is to be used.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModeRequest {
-    /// `queue` or `disabled` stop new payments, `cached` or `hidden` stop reading balances, `live` is for both.
+    /// `queue` or `disabled` stop new payments, `cached` or `hidden` stop reading balances, `live` is for both at once.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "queue")]
     mode: Given<String>,
-    /// Calls a second; for a whole provider only.
+    /// Payments alone: `live`, `queue` or `disabled`. Instead of `mode`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "live")]
+    payments_mode: Given<String>,
+    /// Balances alone: `live`, `cached` or `hidden`. Instead of `mode`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "live")]
+    balance_mode: Given<String>,
+    /// Calls a second. For a whole provider only: what one bank gets of that is not limited.
     #[serde(default)]
     #[schema(value_type = Option<u32>, example = 50)]
     rate_per_second: Given<u32>,
@@ -39,7 +52,7 @@ pub struct ModeRequest {
     #[serde(default)]
     #[schema(value_type = String, required, example = "Neonomics answers 503 since 02:58")]
     reason: Given<String>,
-    /// When it ends by itself (RFC 3339); when somebody changes it where absent.
+    /// When it ends by itself (RFC 3339), and what was said before holds again; when somebody changes it where absent.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Given<String>,
@@ -53,7 +66,9 @@ pub struct BreakerRequest {
     #[serde(default)]
     #[schema(value_type = String, required, example = "probe")]
     action: Given<String>,
-    /// `aisp`, `initiate`, `status` or `cancel`; every one of the bank where absent. For a bank only.
+    /// `aisp`, `initiate`, `status` or `cancel`, for a bank only. Where absent, `open` means new payments and reads of
+    /// accounts: where payments stand is asked, and they are taken back, all the same. `close` and `probe` mean every
+    /// operation, and for a provider those of its banks too.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "initiate")]
     operation: Given<String>,
@@ -80,7 +95,16 @@ pub struct ProviderResource {
     balance_mode: &'static str,
     /// Calls a second.
     rate_per_second: u32,
-    /// Its own breaker, which closes every bank.
+    /// Who says how payments are made, and why; `null` where the start value holds.
+    #[schema(required)]
+    payments_override: Option<OverrideResource>,
+    /// Who says how balances are read, and why.
+    #[schema(required)]
+    balance_override: Option<OverrideResource>,
+    /// Who says how fast, and why.
+    #[schema(required)]
+    rate_override: Option<OverrideResource>,
+    /// Its own breaker, which closes every bank; opened by an operator, for new payments and reads of accounts.
     breaker: BreakerResource,
     /// The banks that somebody or something has said anything about, or at which payments wait.
     banks: Vec<BankResource>,
@@ -97,6 +121,12 @@ pub struct BankResource {
     mode: &'static str,
     /// Whether balances are read.
     balance_mode: &'static str,
+    /// Who says how payments are made here, and why: for the bank, or for all; `null` where the start value holds.
+    #[schema(required)]
+    payments_override: Option<OverrideResource>,
+    /// Who says how balances are read here, and why.
+    #[schema(required)]
+    balance_override: Option<OverrideResource>,
     /// One for each operation.
     breakers: Vec<BreakerResource>,
 }
@@ -157,7 +187,8 @@ pub async fn change(
 #[utoipa::path(patch, path = "/v1/providers/{name}/banks/{bank}", tag = "Operators", operation_id = "changeBank",
     params(("name" = String, Path, description = "A provider's name"), ("bank" = String, Path, description = "A bank's name")),
     request_body = ModeRequest,
-    responses((status = 200, body = ProviderResource), (status = 404, description = "`not_found`")))]
+    responses((status = 200, body = ProviderResource), (status = 404, description = "`not_found`"),
+        (status = 422, description = "`rate_of_a_bank`: `ratePerSecond` is for a whole provider; PATCH /v1/providers/{name}")))]
 pub async fn change_bank(
     State(app): State<App>,
     operator: Operator,
@@ -169,7 +200,7 @@ pub async fn change_bank(
     Ok(axum::Json(ProviderResource::of(&app).await?))
 }
 
-/// Open, close or probe a provider's own breaker.
+/// Open, close or probe a provider's own breaker; closing and probing reach those of its banks too.
 #[utoipa::path(post, path = "/v1/providers/{name}/breaker", tag = "Operators", operation_id = "setProviderBreaker",
     params(("name" = String, Path, description = "A provider's name")), request_body = BreakerRequest,
     responses((status = 200, body = ProviderResource), (status = 404, description = "`not_found`")))]
@@ -208,20 +239,44 @@ async fn turn(
 ) -> Result<(), Problem> {
     let mut faults = Faults::default();
     let mode = faults.optional("mode", request.mode);
+    let payments = faults.optional("paymentsMode", request.payments_mode);
+    let balances = faults.optional("balanceMode", request.balance_mode);
     let rate = faults.optional("ratePerSecond", request.rate_per_second);
-    if mode.is_none() && rate.is_none() {
-        faults.add("mode", "is required, unless ratePerSecond is given");
+    match (&mode, &payments, &balances, rate) {
+        (None, None, None, None) => {
+            faults.add("mode", "is required, unless paymentsMode, balanceMode or ratePerSecond is given");
+        }
+        (Some(_), Some(_), _, _) | (Some(_), _, Some(_), _) => {
+            faults.add("mode", "says both; give it, or paymentsMode and balanceMode");
+        }
+        _ => {}
     }
-    let switches = faults.read("mode", mode, |word| modes(&scope, &word)).unwrap_or_default();
-    let rate = faults.read("ratePerSecond", rate, |rate| match (rate, &scope) {
-        (1..=MOST_PER_SECOND, Scope::All) => Ok(Switch::Rate(NAME.to_owned(), rate)),
-        (_, Scope::All) => Err(format!("must be a whole number from 1 to {MOST_PER_SECOND}")),
-        (_, Scope::Provider(_) | Scope::Bank(..)) => Err("is set for the whole provider only".to_owned()),
+    let mut switches = faults.read("mode", mode, |word| modes(&scope, &word)).unwrap_or_default();
+    switches.extend(faults.read("paymentsMode", payments, |word| {
+        let mode = PispMode::parse(&word).ok_or("must be live, queue or disabled")?;
+        Ok::<_, &str>(Switch::Pisp(scope.clone(), mode))
+    }));
+    switches.extend(faults.read("balanceMode", balances, |word| {
+        let mode = AispMode::parse(&word).ok_or("must be live, cached or hidden")?;
+        Ok::<_, &str>(Switch::Aisp(scope.clone(), mode))
+    }));
+    switches.extend(match (rate, &scope) {
+        (None, _) => None,
+        (Some(_), Scope::Bank(..)) => {
+            faults.push(Code::RateOfABank, "ratePerSecond", "is set for the whole provider only");
+            None
+        }
+        (rate @ Some(_), Scope::All | Scope::Provider(_)) => {
+            faults.read("ratePerSecond", rate, |rate| match rate {
+                1..=MOST_PER_SECOND => Ok(Switch::Rate(NAME.to_owned(), rate)),
+                _ => Err(format!("must be a whole number from 1 to {MOST_PER_SECOND}")),
+            })
+        }
     });
     let cause = cause(&mut faults, operator, (request.reason, request.expires_at), app.engine.now());
     faults.finish()?;
     let cause: Cause = sure(cause)?;
-    for switch in switches.iter().chain(&rate) {
+    for switch in &switches {
         let verb = format!("{}={}", switch.name().subject(), switch.word());
         record(app, operator, &verb, &subject, &cause).await?;
         app.controls.set(switch, cause.clone()).await?;
@@ -229,18 +284,18 @@ async fn turn(
     Ok(())
 }
 
-/// The switches that a mode's word turns (rest-api §6).
+/// The switches that a mode's word turns (rest-api §6). `live` alone is for both.
 fn modes(scope: &Scope, word: &str) -> Result<Vec<Switch>, &'static str> {
-    let (scope, pisp, aisp) = match word {
-        "live" => (scope, Some(PispMode::Live), Some(AispMode::Live)),
-        "queue" => (scope, Some(PispMode::Queue), None),
-        "disabled" => (scope, Some(PispMode::Disabled), None),
-        "cached" => (scope, None, Some(AispMode::Cached)),
-        "hidden" => (scope, None, Some(AispMode::Hidden)),
-        _ => return Err("must be live, cached, hidden, disabled or queue"),
-    };
-    let pisp = pisp.map(|mode| Switch::Pisp(scope.clone(), mode));
-    Ok(pisp.into_iter().chain(aisp.map(|mode| Switch::Aisp(scope.clone(), mode))).collect())
+    let pisp = |mode| Switch::Pisp(scope.clone(), mode);
+    let aisp = |mode| Switch::Aisp(scope.clone(), mode);
+    match word {
+        "live" => Ok(vec![pisp(PispMode::Live), aisp(AispMode::Live)]),
+        "queue" => Ok(vec![pisp(PispMode::Queue)]),
+        "disabled" => Ok(vec![pisp(PispMode::Disabled)]),
+        "cached" => Ok(vec![aisp(AispMode::Cached)]),
+        "hidden" => Ok(vec![aisp(AispMode::Hidden)]),
+        _ => Err("must be live, cached, hidden, disabled or queue"),
+    }
 }
 
 async fn set_breaker(
@@ -267,11 +322,9 @@ async fn set_breaker(
     faults.finish()?;
     let ((action, verb), cause) = (sure(action)?, sure(cause)?);
     let ids: Vec<BreakerId> = match (at, operation) {
-        (None, _) => vec![BreakerId::Provider(of.to_owned())],
+        (None, _) => app.controls.reached(&Scope::Provider(of.to_owned()), action),
         (Some(at), Some(operation)) => vec![BreakerId::Bank(of.to_owned(), at.to_owned(), operation)],
-        (Some(at), None) => {
-            Operation::ALL.map(|operation| BreakerId::Bank(of.to_owned(), at.to_owned(), operation)).into()
-        }
+        (Some(at), None) => app.controls.reached(&Scope::bank(of, at), action),
     };
     for id in ids {
         record(app, operator, verb, &id.to_string(), &cause).await?;
@@ -295,6 +348,9 @@ impl ProviderResource {
             mode: app.controls.pisp(NAME, "").as_str(),
             balance_mode: app.controls.aisp(NAME, "").as_str(),
             rate_per_second: app.controls.rate(NAME),
+            payments_override: OverrideResource::of_payments(app, &known, None, now),
+            balance_override: OverrideResource::of_balances(app, &known, None, now),
+            rate_override: OverrideResource::of(&known, &SwitchName::Rate(NAME.to_owned()), now),
             breaker: BreakerResource::of(&known, &BreakerId::Provider(NAME.to_owned()), now),
             banks: banks.into_iter().map(|bank| BankResource::of(app, &known, bank, now)).collect(),
         })
@@ -305,7 +361,7 @@ impl ProviderResource {
 fn named(known: &Snapshot, now: At) -> BTreeSet<String> {
     use workers::controls::HoldOn;
     let breakers = known.breakers().filter_map(|(id, ..)| id.bank().map(str::to_owned));
-    let switches = known.switches(now).filter_map(|(switch, ..)| match switch {
+    let switches = known.switches(now).filter_map(|(turn, _)| match &turn.switch {
         Switch::Pisp(Scope::Bank(_, bank), _) | Switch::Aisp(Scope::Bank(_, bank), _) => Some(bank.clone()),
         Switch::Pisp(..)
         | Switch::Aisp(..)
@@ -327,6 +383,8 @@ impl BankResource {
         BankResource {
             mode: app.controls.pisp(NAME, &name).as_str(),
             balance_mode: app.controls.aisp(NAME, &name).as_str(),
+            payments_override: OverrideResource::of_payments(app, known, Some(&name), now),
+            balance_override: OverrideResource::of_balances(app, known, Some(&name), now),
             breakers: Operation::ALL
                 .map(|operation| BreakerResource::of(known, &breaker(operation), now))
                 .into(),

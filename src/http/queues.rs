@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use workers::controls::ramp::{Queue, Stages};
-use workers::controls::{Cause, Drain, Gate};
+use workers::controls::{Cause, Drain, Gate, held_aside};
 use workers::store::Backlog;
 
 use super::App;
@@ -50,6 +50,8 @@ pub struct DrainRequest {
 #[derive(Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueResource {
+    #[serde(skip)]
+    lane: Lane,
     /// Its name in addresses.
     #[schema(example = "neonomics:dnb")]
     name: String,
@@ -106,26 +108,26 @@ pub async fn drain(
     let cause = cause(&mut faults, &operator, (request.reason, request.expires_at), app.engine.now());
     faults.finish()?;
     let (how, cause): (Drain, Cause) = (how.unwrap_or(Drain::Ramp), sure(cause)?);
-    let meant = if name == EVERY {
-        all(&app).await?.into_iter().map(|queue| queue.name).collect()
+    // What is stored is meant as it is stored: no odd name keeps the others from being drained.
+    let meant: Vec<(String, Lane)> = if name == EVERY {
+        all(&app).await?.into_iter().map(|queue| (queue.name, queue.lane)).collect()
     } else {
-        vec![name]
+        let lane = lane(&name).ok_or(Code::NotFound)?;
+        vec![(name, lane)]
     };
-    let lanes: Vec<Lane> =
-        meant.iter().map(|name| lane(name).ok_or(Code::NotFound)).collect::<Result<_, _>>()?;
-    for (name, lane) in meant.iter().zip(&lanes) {
+    for (name, lane) in &meant {
         record(&app, &operator, "drain", name, &cause).await?;
         app.controls.drain(lane, how, cause.clone()).await?;
     }
     let mut now = all(&app).await?;
-    now.retain(|queue| meant.contains(&queue.name));
+    now.retain(|queue| meant.iter().any(|(_, lane)| *lane == queue.lane));
     Ok(axum::Json(Page::whole(now)))
 }
 
 /// Every queue that holds payments or has something to say.
 async fn all(app: &App) -> Result<Vec<QueueResource>, Problem> {
     let known = app.controls.snapshot();
-    let mut backlog = app.engine.backlog().await?;
+    let mut backlog = whole(app.engine.backlog().await?);
     for (lane, _) in known.queues() {
         if !backlog.iter().any(|waiting| waiting.lane == *lane) {
             backlog.push(Backlog { lane: lane.clone(), waiting: 0, oldest_at: None });
@@ -141,6 +143,22 @@ async fn all(app: &App) -> Result<Vec<QueueResource>, Problem> {
         QueueResource::of(app, waiting, queue)
     };
     Ok(backlog.iter().filter_map(of).collect())
+}
+
+/// Queues with what was put aside of them while it is held.
+fn whole(lanes: Vec<Backlog>) -> Vec<Backlog> {
+    let mut queues: Vec<Backlog> = vec![];
+    for waiting in lanes {
+        let lane = held_aside(&waiting.lane).map_or_else(|| waiting.lane.clone(), |(queue, _)| queue);
+        match queues.iter_mut().find(|queue| queue.lane == lane) {
+            Some(queue) => {
+                queue.waiting += waiting.waiting;
+                queue.oldest_at = [queue.oldest_at, waiting.oldest_at].into_iter().flatten().min();
+            }
+            None => queues.push(Backlog { lane, ..waiting }),
+        }
+    }
+    queues
 }
 
 impl QueueResource {
@@ -178,6 +196,7 @@ impl QueueResource {
             (..) => Some(ramped(backlog.waiting, climbed, &settings.ramp, rate)),
         };
         Some(QueueResource {
+            lane: backlog.lane.clone(),
             name: format!("{provider}:{bank}"),
             provider: provider.to_owned(),
             bank: bank.to_owned(),
@@ -222,6 +241,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_put_aside_while_it_is_held_waits_in_its_queue_all_the_same() {
+        let lane = |operation| Lane::of("neonomics", "dnb", operation);
+        let waiting = |operation, waiting, oldest| Backlog {
+            lane: lane(operation),
+            waiting,
+            oldest_at: Some(At::from_millis(oldest)),
+        };
+        let lanes =
+            vec![waiting("held.kind.remittance", 300, 1), waiting("initiate", 1, 9), waiting("queue", 2, 5)];
+        assert_eq!(whole(lanes), [waiting("queue", 302, 1), waiting("initiate", 1, 9)]);
+    }
+
+    #[test]
     fn the_end_of_a_queue_is_estimated_by_its_pace() {
         let stages = Stages { each: vec![1, 5, 25], long: Duration::from_mins(1) };
         for (waiting, stage, expected) in [
@@ -243,7 +275,8 @@ mod tests {
     #[test]
     fn a_queue_is_named_by_provider_and_bank() {
         assert_eq!(lane("neonomics:dnb"), Some(Lane::of("neonomics", "dnb", "queue")));
-        for name in ["dnb", "other:dnb", "neonomics:", "neonomics:d/b", "neonomics:a:b", ""] {
+        assert_eq!(lane("neonomics:d/b="), Some(Lane::of("neonomics", "d/b=", "queue")));
+        for name in ["dnb", "other:dnb", "neonomics:", "neonomics:d b", "neonomics:a:b", ""] {
             assert_eq!(lane(name), None, "{name}");
         }
     }

@@ -23,11 +23,11 @@ use workers::process::{Options, assemble};
 use workers::providers::http::{HttpFault, HttpPort, HttpReply, HttpRequest};
 use workers::providers::open_banking::OpenBanking;
 use workers::providers::{Context, Provider, TokenSource};
-use workers::store::{self, MemoryStore, NodeId, Op, Store};
+use workers::store::{self, HistoryRow, Instance, MemoryStore, Move, NodeId, Op, Store};
 use workflows::bench::Bench;
 use workflows::engine::{Book, Finding};
 use workflows::ids::{TransactionId, WorkflowId};
-use workflows::payment::Event;
+use workflows::payment::{Amended, Event, Progress, State, view};
 use workflows::ports::Call;
 use workflows::ports::payments::{ProviderPaymentId, TransactionStatus};
 use workflows::qr_payment::QrPayment;
@@ -162,6 +162,40 @@ impl Front {
     /// The world says something about a payment.
     pub async fn tell(&self, id: WorkflowId, event: &Event) {
         self.app.engine.tell(id, event, "worker", None).await.unwrap();
+    }
+
+    /// A payment stands where only a bank and time could bring it.
+    pub async fn put(&self, id: WorkflowId, state: State) {
+        let progress = Progress { state, amended: Amended::default() };
+        let seen = view(&progress);
+        let before = self.store.load(id).await.unwrap().unwrap();
+        let history = HistoryRow {
+            instance: id,
+            seq: before.seq + 1,
+            at: self.clock.now(),
+            occurrence: r#""resumed""#.into(),
+            status: seen.status.as_str().into(),
+            phase: seen.phase.into(),
+            actor: "test".into(),
+            step: "".into(),
+            attempt: 0,
+            latency_us: 0,
+            hash: "".into(),
+        }
+        .chained(&before.hash);
+        let instance = Instance {
+            state: serde_json::to_string(&progress).unwrap().into(),
+            status: seen.status,
+            phase: seen.phase.into(),
+            seq: history.seq,
+            hash: history.hash.clone(),
+            updated_at: history.at,
+            ..before
+        };
+        let (drop, put, tell) = (workers::store::Drop::All, vec![], vec![]);
+        let moved = Move { instance, consume: None, heard: None, history, drop, put, tell };
+        let node = NodeId("test".into());
+        self.store.commit(&[Op::Move(Box::new(moved))], &node).await.unwrap();
     }
 
     /// What a provider pushes, with a signature if it has one.

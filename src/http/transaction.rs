@@ -5,9 +5,9 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 use workers::store::Instance;
 use workflows::engine::Machine;
-use workflows::ids::TransactionId;
+use workflows::ids::{BankAccountId, TransactionId};
 use workflows::money::{Money, Rate};
-use workflows::payment::{Facts, Progress};
+use workflows::payment::{Facts, Instruction, Progress};
 use workflows::qr_payment::{self, QrPayment};
 use workflows::remittance::{self, Remittance};
 use workflows::time::At;
@@ -142,6 +142,22 @@ impl Payment {
             return Ok(Some(Payment { order: Order::QrPayment(Box::new(order)), progress }));
         }
         Ok(None)
+    }
+
+    /// What the bank is told, and under which rules.
+    pub fn instruction(&self) -> &Instruction {
+        match &self.order {
+            Order::Remittance(order) => &order.payment,
+            Order::QrPayment(order) => &order.payment,
+        }
+    }
+
+    /// What the payer's account pays in all, and which account that is.
+    pub fn taken(&self) -> (&BankAccountId, Money) {
+        match &self.order {
+            Order::Remittance(order) => (&order.bank_account, order.total()),
+            Order::QrPayment(order) => (&order.bank_account, order.amount()),
+        }
     }
 
     /// What its state says beside status and phase.

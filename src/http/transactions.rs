@@ -10,6 +10,7 @@ use workers::store::{Filter, Instance};
 use workflows::engine::Status;
 use workflows::ids::{TransactionId, UserId, WorkflowId};
 use workflows::payment::{By, Event, State as PaymentState, is_cancellation_refused, too_late_to_cancel};
+use workflows::ports::payments::BankId;
 use workflows::time::At;
 
 use super::App;
@@ -176,10 +177,8 @@ pub async fn go_on(
     OptionalJson(request): OptionalJson<ActionRequest>,
 ) -> Result<Response, Problem> {
     let instance = find_to_act(&app, &caller, id, request.on_behalf_of).await?;
-    if !awaits_user(&instance)? {
-        return Err(Code::NotAwaitingUser.into());
-    }
-    payments::are_made(&app, "")?;
+    let bank = bank_of_waiting(&instance)?.ok_or(Code::NotAwaitingUser)?;
+    payments::are_made(&app, &bank.0)?;
     let told = tell(&app, &caller, instance.id, &Event::Continued).await?;
     let newest = payments::milestone(&app, told, prefer).await?;
     let status = match newest.status {
@@ -246,9 +245,11 @@ fn beyond_return(instance: &Instance) -> bool {
     payment.is_some_and(|payment| too_late_to_cancel(&payment.progress.state))
 }
 
-fn awaits_user(instance: &Instance) -> Result<bool, Problem> {
-    let payment = Payment::of(instance)?;
-    Ok(payment.is_some_and(|payment| matches!(payment.progress.state, PaymentState::AwaitingUser { .. })))
+/// The bank of a payment that waits for its payer; nothing when it does not wait.
+fn bank_of_waiting(instance: &Instance) -> Result<Option<BankId>, Problem> {
+    let waiting = Payment::of(instance)?
+        .filter(|payment| matches!(payment.progress.state, PaymentState::AwaitingUser { .. }));
+    Ok(waiting.map(|payment| payment.instruction().initiation.bank.clone()))
 }
 
 /// The revision in `If-None-Match`, when it is one of ours.
@@ -330,6 +331,33 @@ mod tests {
         assert_eq!((filter.statuses, filter.limit), (vec![Status::Processing], 51));
         assert_eq!(query(None, None, None).filter(&Reach::All, 50).unwrap().kinds.len(), 2);
         assert!(query(Some("done"), Some("loan"), None).filter(&Reach::All, 50).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_payment_does_not_go_on_at_a_bank_that_takes_none() {
+        use axum::http::Method;
+        use serde_json::json;
+
+        let front = super::super::testing::Front::open().await;
+        let transaction = front.start_remittance().await;
+        let until = front.app.engine.now().plus(std::time::Duration::from_hours(1));
+        let waiting = PaymentState::AwaitingUser { until, parked: 1, coming: false };
+        front.put(WorkflowId::from(transaction), waiting).await;
+        let (bank, path) =
+            ("/v1/providers/neonomics/banks/dnb", format!("/v1/transactions/{transaction}/continue"));
+        let operator = front.staff("olga", "operator");
+        let mode = json!({"paymentsMode": "disabled", "reason": "r"}).to_string();
+        front.ask(Method::PATCH, bank, Some(&operator), &mode).await;
+        let (status, answer) = front.ask(Method::POST, &path, Some(&front.kari()), "").await;
+        assert_eq!(
+            (status, &answer["error"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("payments_disabled"))
+        );
+        let mode = json!({"paymentsMode": "live", "reason": "r"}).to_string();
+        front.ask(Method::PATCH, bank, Some(&operator), &mode).await;
+        let (status, answer) = front.ask(Method::POST, &path, Some(&front.kari()), "").await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+        assert_ne!(answer["phase"], json!("awaiting_user"), "it went on: {answer}");
     }
 
     #[test]

@@ -119,7 +119,8 @@ impl Faults {
         Err(Problem::from(code).about(self.0.into_iter().map(|(_, detail)| detail).collect()))
     }
 
-    fn push(&mut self, code: Code, field: &str, reason: impl fmt::Display) {
+    /// Remembers a fault that has a code of its own.
+    pub fn push(&mut self, code: Code, field: &str, reason: impl fmt::Display) {
         self.0.push((code, Detail { field: field.to_owned(), reason: reason.to_string() }));
     }
 }

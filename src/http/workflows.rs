@@ -1,9 +1,12 @@
 //! Running workflows as operators see and steer them (rest-api §6). Names, accounts and the bank's links stay out of it.
 
+mod doubt;
 mod holding;
 mod resource;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeMap;
 
 use ::workflows::engine::Status;
 use ::workflows::ids::{TransactionId, UserId, WorkflowId};
@@ -14,7 +17,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use workers::controls::{Cause, HoldOn};
-use workers::store::{Filter, Instance};
+use workers::store::{Filter, Instance, Order};
 
 use self::resource::{Step, Summary, Workflow};
 use super::App;
@@ -28,6 +31,7 @@ use super::request::{Known, Parameters};
 use super::transaction::KINDS;
 use super::validation::{Faults, Given, prose, sure};
 use crate::desk::Verb;
+use crate::provider::NAME;
 
 /// The longest evidence, in characters.
 const LONGEST_EVIDENCE: usize = 4_000;
@@ -43,6 +47,10 @@ pub struct ListQuery {
     status: Option<String>,
     /// The finer word, such as `in_doubt` or `parked`.
     phase: Option<String>,
+    /// Behind this provider.
+    provider: Option<String>,
+    /// At this bank.
+    bank: Option<String>,
     /// Whose.
     user_id: Option<String>,
     /// `true`: those that an operator should look at only.
@@ -55,6 +63,8 @@ pub struct ListQuery {
     /// Created before this time (RFC 3339).
     #[param(format = DateTime)]
     to: Option<String>,
+    /// `-createdAt` (when absent), `createdAt`, `-updatedAt` or `updatedAt`; `-` = the latest first.
+    sort: Option<String>,
     /// From 1 to 200; 50 when absent.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
     limit: Option<String>,
@@ -66,10 +76,13 @@ pub struct ListQuery {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkflowPage {
-    /// The workflows, newest first.
+    /// The workflows, in the order that was asked for.
     items: Vec<Summary>,
     /// How many there are in all; exact.
     total: u64,
+    /// What those of them that have not ended are to move, by currency, in main units; exact.
+    #[schema(example = json!({"NOK": "4000.00"}))]
+    money_at_risk: BTreeMap<String, String>,
     /// What to send as `cursor` for the next page; `null` on the last.
     #[schema(required)]
     next_cursor: Option<String>,
@@ -144,7 +157,7 @@ pub struct AskedForApproval {
     expires_at: String,
 }
 
-/// List workflows, newest first.
+/// List workflows, newest first unless said otherwise.
 #[utoipa::path(get, path = "/v1/workflows", tag = "Operators", operation_id = "listWorkflows", params(ListQuery),
     responses((status = 200, body = WorkflowPage)))]
 pub async fn list(
@@ -155,14 +168,18 @@ pub async fn list(
     let limit = paging::limit(query.limit.as_deref())?;
     let before: Option<WorkflowId> = paging::after(query.cursor.as_deref())?;
     let Some(filter) = query.filter(&app, limit).await? else {
-        return Ok(axum::Json(WorkflowPage { items: vec![], total: 0, next_cursor: None }));
+        let money_at_risk = BTreeMap::new();
+        return Ok(axum::Json(WorkflowPage { items: vec![], total: 0, money_at_risk, next_cursor: None }));
     };
     let filter = Filter { before, ..filter };
     let total = app.engine.count(&filter).await?;
+    let at_stake = app.engine.at_stake(&filter).await?;
     let found = app.engine.list(&filter).await?;
-    let items = found.iter().map(Summary::of).collect();
-    let page = paging::Page::of(items, limit, Summary::id);
-    Ok(axum::Json(WorkflowPage { items: page.items, total, next_cursor: page.next_cursor }))
+    let items = found.iter().map(|one| Summary::of(one, app.engine.is_stopped(one))).collect();
+    let paging::Page { items, next_cursor } = paging::Page::of(items, limit, Summary::id);
+    let money_at_risk =
+        at_stake.iter().map(|money| (money.currency.to_string(), money.to_decimal_string())).collect();
+    Ok(axum::Json(WorkflowPage { items, total, money_at_risk, next_cursor }))
 }
 
 /// Read a workflow: where it stands, what it waits for, and what can be done about it.
@@ -361,11 +378,27 @@ impl ListQuery {
         let attention: Option<bool> = faults.read("attention", self.attention.as_deref(), |word| {
             word.parse().map_err(|_| "must be true or false")
         });
+        if self.bank.as_deref().is_some_and(|bank| !control::is_bank(bank)) {
+            faults.add("bank", "must be a bank's name");
+        }
         let from = faults.read("from", self.from.as_deref(), At::parse);
         let to = faults.read("to", self.to.as_deref(), At::parse);
+        let sort = faults.read("sort", self.sort.as_deref(), |word| match word {
+            "-createdAt" => Ok(Order::NewestFirst),
+            "createdAt" => Ok(Order::OldestFirst),
+            "-updatedAt" => Ok(Order::LatestMovedFirst),
+            "updatedAt" => Ok(Order::EarliestMovedFirst),
+            _ => Err("must be createdAt, -createdAt, updatedAt or -updatedAt"),
+        });
         let sought = faults.read("q", self.q.as_deref(), Sought::read);
         faults.finish()?;
+        // There is one provider, and every payment goes through it.
+        if self.provider.as_deref().is_some_and(|provider| provider != NAME) {
+            return Ok(None);
+        }
         let mut filter = Filter {
+            bank: self.bank.as_deref().map(Into::into),
+            order: sort.unwrap_or_default(),
             owner: user.map(|user| user.as_str().into()),
             kinds: kind.into_iter().map(Into::into).collect(),
             statuses: status.into_iter().collect(),

@@ -107,11 +107,17 @@ pub enum Command {
         /// Where.
         #[command(flatten)]
         place: Place,
-        /// live, cached, hidden, disabled or queue.
-        #[arg(long, required_unless_present = "rate")]
+        /// live, cached, hidden, disabled or queue; live is for payments and balances at once.
+        #[arg(long, required_unless_present_any = ["rate", "payments", "balances"])]
         mode: Option<String>,
+        /// Payments alone: live, queue or disabled.
+        #[arg(long, conflicts_with = "mode")]
+        payments: Option<String>,
+        /// Balances alone: live, cached or hidden.
+        #[arg(long, conflicts_with = "mode")]
+        balances: Option<String>,
         /// Calls a second, for the whole provider.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "bank")]
         rate: Option<u32>,
         /// When it ends by itself.
         #[command(flatten)]
@@ -119,6 +125,12 @@ pub enum Command {
         /// Why it is done.
         #[command(flatten)]
         why: Why,
+    },
+    /// Features, modes, the age of balances and rates: list, set, or take back to the start value.
+    Switches {
+        /// What to do.
+        #[command(subcommand)]
+        what: Switches,
     },
     /// Open, close or probe breakers.
     Breaker {
@@ -180,6 +192,38 @@ pub enum Command {
     Release {
         /// What.
         on: String,
+        /// Why it is done.
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// What to do about switches.
+#[derive(Subcommand)]
+pub enum Switches {
+    /// List them with where they stand and who says so.
+    List {
+        /// The form of the answer.
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Turn one.
+    Set {
+        /// Its name, such as feature.cards or swan.mode.
+        name: String,
+        /// Where it is to stand.
+        value: String,
+        /// When it ends by itself.
+        #[command(flatten)]
+        until: Until,
+        /// Why it is done.
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Take one back: its start value holds again.
+    Unset {
+        /// Its name.
+        name: String,
         /// Why it is done.
         #[command(flatten)]
         why: Why,
@@ -320,10 +364,12 @@ impl Command {
             Command::Approve { id, why } => why.send(Method::POST, ["approvals", &id, "approve"], json!({})),
             Command::Reject { id, why } => why.send(Method::POST, ["approvals", &id, "reject"], json!({})),
             Command::Providers { form } => get(["providers"], &form),
-            Command::Mode { place, mode, rate, until, why } => {
-                let body = json!({ "mode": mode, "ratePerSecond": rate, "expiresAt": until.until });
+            Command::Mode { place, mode, payments, balances, rate, until, why } => {
+                let body = json!({ "mode": mode, "paymentsMode": payments, "balanceMode": balances,
+                    "ratePerSecond": rate, "expiresAt": until.until });
                 why.send(Method::PATCH, place.segments(), body)
             }
+            Command::Switches { what } => what.call(),
             Command::Breaker { action, place, operation, until, why } => {
                 let action = match action {
                     BreakerAction::Open => "open",
@@ -364,6 +410,19 @@ impl Command {
 /// How a workflow's id begins.
 const WORKFLOW: &str = workflows::ids::WorkflowId::PREFIX;
 
+impl Switches {
+    fn call(self) -> Call {
+        match self {
+            Switches::List { form } => get(["switches"], &form),
+            Switches::Set { name, value, until, why } => {
+                let body = json!({ "value": value, "expiresAt": until.until });
+                why.send(Method::PUT, ["switches", &name], body)
+            }
+            Switches::Unset { name, why } => why.send(Method::DELETE, ["switches", &name], json!({})),
+        }
+    }
+}
+
 impl OnWorkflow {
     fn call(self, verb: &str) -> Call {
         self.why.send(Method::POST, ["workflows", &self.id, verb], json!({}))
@@ -393,4 +452,55 @@ impl Why {
 fn get<'a>(path: impl IntoIterator<Item = &'a str>, form: &Form) -> Call {
     let path = path.into_iter().map(str::to_owned).collect();
     Call { method: Method::GET, path, query: vec![], body: None, json: form.json }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn call(line: &str) -> Option<Call> {
+        let words = std::iter::once("sluse").chain(line.split(' '));
+        Line::try_parse_from(words).ok().map(|line| line.command.call())
+    }
+
+    #[test]
+    fn a_line_is_one_call() {
+        for (line, method, path, body) in [
+            ("switches list", Method::GET, "switches", Value::Null),
+            (
+                "switches set feature.cards disabled --reason r --until 2026-03-01T00:00:00Z",
+                Method::PUT,
+                "switches feature.cards",
+                json!({"value": "disabled", "expiresAt": "2026-03-01T00:00:00Z", "reason": "r"}),
+            ),
+            (
+                "switches unset swan.mode --reason r",
+                Method::DELETE,
+                "switches swan.mode",
+                json!({"reason": "r"}),
+            ),
+            (
+                "mode --payments live --bank dnb --reason r",
+                Method::PATCH,
+                "providers neonomics banks dnb",
+                json!({"mode": null, "paymentsMode": "live", "balanceMode": null, "ratePerSecond": null,
+                    "expiresAt": null, "reason": "r"}),
+            ),
+        ] {
+            let call = call(line).expect(line);
+            let expected = (method, path.to_owned(), body);
+            assert_eq!((call.method, call.path.join(" "), call.body.unwrap_or_default()), expected, "{line}");
+        }
+        for line in ["mode --reason r", "mode --mode live --payments live --reason r", "switches set x y"] {
+            assert!(call(line).is_none(), "{line}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ on_both_databases! {
     a_consent_that_has_ended_at_the_bank_is_told_with_the_last_balance;
     a_backend_reads_without_the_customer_as_often_as_the_bank_allows;
     a_customer_does_not_wait_for_a_bank_that_hangs;
+    a_payment_holds_what_it_takes_from_its_link_until_nobody_approved_it;
 }
 
 /// A customer at a branch with this much on the account.
@@ -128,4 +129,22 @@ async fn a_customer_does_not_wait_for_a_bank_that_hangs(kind: Kind) {
     .await;
     assert_eq!(shown.word("balance"), "10.00");
     assert_eq!(reads(&branch).await, 2);
+}
+
+/// PI-19 and X-13: what a payment takes is held beside the balance and released by its end, whatever that is.
+async fn a_payment_holds_what_it_takes_from_its_link_until_nobody_approved_it(kind: Kind) {
+    let world = World::with(kind, &[("SCA_TIMEOUT", "1s")]);
+    let branch = world.bank.open_branch("held").await;
+    let kari = customer(&world, &branch, "15000.50").await;
+    let shown = async || {
+        let answer = kari.app.get(V1).await.is(200);
+        assert_eq!(answer.word("balance"), "15000.50", "the bank's word stays: {}", answer.text);
+        (answer.word("held"), answer.body["heldMinor"].clone())
+    };
+    assert_eq!(shown().await, ("0.00".to_owned(), json!(0)));
+    let started = kari.remit_to_link("2000.00").await;
+    assert_eq!(shown().await, (started.word("total"), json!(201_000)));
+    let failed = kari.once(&started.word("id"), "failed").await;
+    assert_eq!(failed.word("errorCode"), "SCA_TIMEOUT");
+    assert_eq!(shown().await, ("0.00".to_owned(), json!(0)));
 }

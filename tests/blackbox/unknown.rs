@@ -88,7 +88,7 @@ async fn tell_all(kind: Kind, promise: Promise) {
     let replay = promise.choose("true", "false");
     let settings = [
         ("NEONOMICS_SAFE_REPLAY", replay),
-        ("NEONOMICS_READ_TIMEOUT_MS", "1000"),
+        ("NEONOMICS_READ_TIMEOUT_MS", "2500"),
         // Longer than any story waits for its payer, shorter than the bank executes late.
         ("SCA_TIMEOUT", "5s"),
         ("NEONOMICS_VISIBILITY_LAG_MS", "3000"),
@@ -277,7 +277,7 @@ async fn late_execution(on: &Stage<'_>) {
 /// The payer approves while our cancellation is on its way: the bank refuses it, and the payment is followed.
 async fn cancel_crosses_approval(on: &Stage<'_>) {
     on.branch.conduct(json!({ "executionDelayMs": 2000 })).await;
-    on.branch.fault(json!({ "operation": "cancel", "kind": "latency", "latencyMs": 900 })).await;
+    on.branch.fault(json!({ "operation": "cancel", "kind": "latency", "latencyMs": 1500 })).await;
     let (started, watch) = on.start().await;
     let id = started.word("id");
     let payment = on.at_the_bank().await;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use workers::controls::breaker::Rules;
 use workers::controls::ramp::{Ramp, Stages};
-use workers::controls::{Action, Cause, Gate, HoldOn, PispMode, Scope, Settings, Switch};
+use workers::controls::{
+    Action, Cause, Drain, Gate, HoldOn, PispMode, Scope, Settings, Switch, Verdict, held_aside,
+};
 use workers::store::Store;
 use workflows::engine::{Finding, Lane, Status};
 use workflows::ids::WorkflowId;
@@ -16,7 +18,7 @@ use workflows::ports::payments::TransactionStatus;
 use workflows::ports::{PaymentsCall, PaymentsReply};
 
 use crate::bank::{Question, Scripted, creates, finds_none, says, stands};
-use crate::world::{Running, USUAL, eventually, id_of, run_with, start_at, terms};
+use crate::world::{Running, USUAL, eventually, id_of, run_with, start_at, start_in_shop, terms};
 
 const PROVIDER: &str = "neonomics";
 
@@ -245,12 +247,9 @@ pub async fn a_held_payment_uses_up_nothing_of_what_its_queue_lets_through(store
     // The third is held by its kind from here on, and it is looked at.
     controls.hold(&HoldOn::Kind("remittance".to_owned()), operator()).await.unwrap();
     controls.unhold(&HoldOn::Instance(last), &operator()).await.unwrap();
-    let far = process.engine.now().plus(Duration::from_secs(5));
-    let is_put_off = async || {
-        let tasks = store.tasks(last).await.unwrap();
-        tasks.iter().any(|row| is_queue(&row.lane) && row.due_at > far).then_some(())
-    };
-    eventually("a look at what a kind's hold stops", is_put_off).await;
+    let by_kind = HoldOn::Kind("remittance".to_owned());
+    let aside = async || (aside_by(store, last).await? == by_kind).then_some(());
+    eventually("a look at what a kind's hold stops", aside).await;
     let queue = Lane::of(PROVIDER, "dnb", "queue");
     let released = async || match controls.snapshot().queues().find(|(lane, _)| **lane == queue)?.1.ramp? {
         Ramp::Running { released: 1, .. } => Some(()),
@@ -261,8 +260,219 @@ pub async fn a_held_payment_uses_up_nothing_of_what_its_queue_lets_through(store
     process.stop().await;
 }
 
-fn is_queue(lane: &Lane) -> bool {
-    lane.parts().is_some_and(|(_, _, operation)| operation == "queue")
+pub async fn a_payment_that_was_held_comes_before_those_that_were_accepted_after_it(store: &Arc<dyn Store>) {
+    let bank = bank_that_is(&Arc::new(AtomicBool::new(true)));
+    let process = run_with(store, &bank, USUAL, opening_for(Duration::from_mins(5))).await;
+    let controls = &process.controls;
+    let queue = Lane::of(PROVIDER, "dnb", "queue");
+    controls.set(&Switch::Pisp(Scope::All, PispMode::Queue), operator()).await.unwrap();
+    let mut queued = vec![];
+    for key in ["first", "second", "third"] {
+        let id = at(&process, "dnb", key, Terms { auto_start: true, ..terms(true) }).await;
+        process.is_in(id, "parked").await;
+        queued.push(id);
+    }
+    let hold = HoldOn::Instance(queued[0]);
+    controls.hold(&hold, operator()).await.unwrap();
+    controls.drain(&queue, Drain::PerMinute(1), operator()).await.unwrap();
+    controls.set(&Switch::Pisp(Scope::All, PispMode::Live), operator()).await.unwrap();
+    process.is_in(queued[1], "awaiting_sca").await;
+    assert_eq!(aside_by(store, queued[0]).await, Some(hold.clone()));
+    controls.unhold(&hold, &operator()).await.unwrap();
+    let is_back = async || aside_by(store, queued[0]).await.is_none().then_some(());
+    eventually("it is back in the queue", is_back).await;
+    controls.drain(&queue, Drain::PerMinute(2), operator()).await.unwrap();
+    process.is_in(queued[0], "awaiting_sca").await;
+    assert_eq!(bank.count(Question::Initiate), 2, "the third, which was accepted last, waits");
+    process.stop().await;
+}
+
+pub async fn a_kind_that_is_held_is_looked_at_once_and_keeps_nobody_waiting(store: &Arc<dyn Store>) {
+    const MANY: usize = 200;
+    let bank = bank_that_is(&Arc::new(AtomicBool::new(true)));
+    let process = run_with(store, &bank, USUAL, opening_for(Duration::from_mins(5))).await;
+    let controls = &process.controls;
+    let go_on = Terms { auto_start: true, ..terms(true) };
+    controls.set(&Switch::Pisp(Scope::All, PispMode::Queue), operator()).await.unwrap();
+    let mut remittances = vec![];
+    for key in 0..MANY {
+        remittances.push(at(&process, "dnb", &key.to_string(), go_on.clone()).await);
+    }
+    let mut others = vec![];
+    for key in 0..3 {
+        let id = start_in_shop(&process.engine, "dnb", format!("shop {key}"), go_on.clone()).await;
+        others.push(id);
+    }
+    for id in remittances.iter().chain(&others) {
+        process.is_in(*id, "parked").await;
+    }
+    let hold = HoldOn::Kind("remittance".to_owned());
+    controls.hold(&hold, operator()).await.unwrap();
+    controls.set(&Switch::Pisp(Scope::All, PispMode::Live), operator()).await.unwrap();
+    for id in others {
+        process.is_in(id, "awaiting_sca").await;
+    }
+    eventually("all of them are put aside", async || {
+        for id in &remittances {
+            if aside_by(store, *id).await.as_ref() != Some(&hold) {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    let looks = async || {
+        let mut looks = 0;
+        for id in &remittances {
+            let tasks = store.tasks(*id).await.unwrap();
+            let aside = tasks.into_iter().filter(|row| held_aside(&row.lane).is_some());
+            looks += aside.map(|row| row.task.fence).sum::<i64>();
+        }
+        (usize::try_from(looks).unwrap(), controls.snapshot().revision())
+    };
+    let (looked, revision) = looks().await;
+    assert_eq!(looked, MANY, "each once");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(looks().await, (looked, revision), "what is put aside costs nothing");
+    assert_eq!(bank.count(Question::Initiate), 3);
+    controls.unhold(&hold, &operator()).await.unwrap();
+    for id in [remittances[0], remittances[MANY - 1]] {
+        process.is_in(id, "awaiting_sca").await;
+    }
+    process.stop().await;
+}
+
+pub async fn a_probe_that_hangs_keeps_no_new_payment_waiting(store: &Arc<dyn Store>) {
+    let bank = Scripted::slow(|call, _| match call {
+        PaymentsCall::Probe { .. } => async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            Finding::Unknown("no answer")
+        }
+        .boxed(),
+        PaymentsCall::Initiate(_) | PaymentsCall::Locate { .. } => {
+            std::future::ready(Finding::Unknown("no answer")).boxed()
+        }
+        PaymentsCall::Status { .. } | PaymentsCall::Cancel { .. } => {
+            std::future::ready(stands(TransactionStatus::Rcvd)).boxed()
+        }
+    });
+    let process = run_with(store, &bank, USUAL, opening_for(Duration::from_millis(300))).await;
+    for key in ["1", "2", "3"] {
+        let id = at(&process, "dnb", key, terms(false)).await;
+        process.is_in(id, "in_doubt").await;
+    }
+    let is = async |gate| (process.controls.gate(&initiate("dnb")) == gate).then_some(());
+    eventually("its time is over", async || is(Gate::Probed).await).await;
+    let began = process.engine.now();
+    let waits = at(&process, "dnb", "4", terms(true)).await;
+    process.is_in(waits, "parked").await;
+    let next = at(&process, "dnb", "5", terms(true)).await;
+    process.is_in(next, "parked").await;
+    let took = process.engine.now().since(began);
+    assert!(took < Duration::from_secs(5), "{took:?} while the probe hangs");
+    assert_eq!((bank.count(Question::Probe), bank.count(Question::Initiate)), (1, 3));
+    process.stop().await;
+}
+
+pub async fn reads_of_accounts_alone_lead_a_provider_back(store: &Arc<dyn Store>) {
+    let reached = Arc::new(AtomicBool::new(false));
+    let is_reached = Arc::clone(&reached);
+    let bank = Scripted::new(move |call, _| match call {
+        _ if !is_reached.load(Ordering::SeqCst) => Finding::NotSent("no connection"),
+        PaymentsCall::Initiate(initiation) => creates(initiation.end_to_end.as_str()),
+        PaymentsCall::Probe { .. } => says(PaymentsReply::Ready),
+        PaymentsCall::Status { .. } | PaymentsCall::Locate { .. } | PaymentsCall::Cancel { .. } => {
+            stands(TransactionStatus::Rcvd)
+        }
+    });
+    let process = run_with(store, &bank, USUAL, opening_for(Duration::from_millis(300))).await;
+    let controls = &process.controls;
+    // No payment is made at all.
+    controls.set(&Switch::Pisp(Scope::All, PispMode::Disabled), operator()).await.unwrap();
+    let reads = Lane::of(PROVIDER, "dnb", "aisp");
+    for _ in 0..3 {
+        let admitted = controls.admit(reads.clone()).await.unwrap();
+        controls.report(admitted, Verdict::Unreached).await;
+    }
+    assert_eq!(controls.gate(&reads), Gate::Shut(workers::controls::Reason::Broken));
+    eventually("somebody looks whether it is back, because somebody reads", async || {
+        assert!(controls.admit(reads.clone()).await.is_err(), "it is not");
+        (bank.count(Question::Probe) > 0).then_some(())
+    })
+    .await;
+    reached.store(true, Ordering::SeqCst);
+    let admitted =
+        eventually("a read is let through", async || controls.admit(reads.clone()).await.ok()).await;
+    controls.report(admitted, Verdict::Answered).await;
+    assert_eq!(controls.gate(&reads), Gate::Open);
+    controls.set(&Switch::Pisp(Scope::All, PispMode::Live), operator()).await.unwrap();
+    let id = at(&process, "dnb", "afterwards", terms(true)).await;
+    process.is_in(id, "awaiting_sca").await;
+    process.stop().await;
+}
+
+pub async fn a_provider_that_fails_at_several_banks_is_shut_for_all_and_one_bank_shuts_no_other(
+    store: &Arc<dyn Store>,
+) {
+    let fails = || Finding::Unknown("the provider failed");
+    let (well, down) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_well, is_down) = (Arc::clone(&well), Arc::clone(&down));
+    let bank = Scripted::new(move |call, _| match call {
+        PaymentsCall::Probe { .. } if !is_well.load(Ordering::SeqCst) => fails(),
+        PaymentsCall::Probe { .. } => says(PaymentsReply::Ready),
+        PaymentsCall::Initiate(one) if one.bank.0 == "dnb" || is_down.load(Ordering::SeqCst) => fails(),
+        PaymentsCall::Initiate(initiation) => creates(initiation.end_to_end.as_str()),
+        PaymentsCall::Locate { .. } => finds_none(),
+        PaymentsCall::Status { .. } | PaymentsCall::Cancel { .. } => stands(TransactionStatus::Rcvd),
+    });
+    let process = run_with(store, &bank, USUAL, opening_for(Duration::from_secs(2))).await;
+    let gate = |bank| process.controls.gate(&Lane::of(PROVIDER, bank, "status"));
+    for key in ["1", "2", "3"] {
+        let id = at(&process, "dnb", key, terms(false)).await;
+        process.is_in(id, "in_doubt").await;
+    }
+    assert_ne!(process.controls.gate(&initiate("dnb")), Gate::Open);
+    let other = at(&process, "nordea", "4", terms(true)).await;
+    process.is_in(other, "awaiting_sca").await;
+    assert_eq!(gate("sb1"), Gate::Open, "one bank is down");
+    down.store(true, Ordering::SeqCst);
+    at(&process, "nordea", "5", terms(false)).await;
+    eventually("the provider is given up", async || (gate("sb1") != Gate::Open).then_some(())).await;
+    let parked = at(&process, "sb1", "6", Terms { auto_start: true, ..terms(true) }).await;
+    process.is_in(parked, "parked").await;
+    // One that answers every probe with its own failure is not back.
+    bank.is_asked(Question::Probe, 2).await;
+    down.store(false, Ordering::SeqCst);
+    well.store(true, Ordering::SeqCst);
+    process.is_in(parked, "awaiting_sca").await;
+    process.stop().await;
+}
+
+pub async fn a_breaker_opened_by_hand_stops_new_payments_and_not_the_truth(store: &Arc<dyn Store>) {
+    let bank = bank_that_is(&Arc::new(AtomicBool::new(true)));
+    let process = run_with(store, &bank, USUAL, opening_for(Duration::from_mins(5))).await;
+    for (n, scope) in
+        [Scope::bank(PROVIDER, "dnb"), Scope::Provider(PROVIDER.to_owned())].into_iter().enumerate()
+    {
+        let sent = at(&process, "dnb", &format!("sent {n}"), terms(true)).await;
+        process.is_in(sent, "awaiting_sca").await;
+        process.controls.breaker(&scope, Action::Open, &operator()).await.unwrap();
+        let parked = at(&process, "dnb", &format!("parked {n}"), terms(true)).await;
+        process.is_in(parked, "parked").await;
+        let (asked, taken_back) = (bank.count(Question::Status), bank.count(Question::Cancel));
+        bank.is_asked(Question::Status, asked + 2).await;
+        process.engine.tell(sent, &Event::CancelAsked { by: By::User }, "usr_kari", None).await.unwrap();
+        bank.is_asked(Question::Cancel, taken_back + 1).await;
+        process.controls.breaker(&scope, Action::Close, &operator()).await.unwrap();
+        process.is_in(parked, "awaiting_user").await;
+    }
+    process.stop().await;
+}
+
+/// The hold that a payment is put aside for.
+async fn aside_by(store: &Arc<dyn Store>, id: WorkflowId) -> Option<HoldOn> {
+    let tasks = store.tasks(id).await.unwrap();
+    tasks.iter().find_map(|row| held_aside(&row.lane)).map(|(_, hold)| hold)
 }
 
 /// When a payment came to stand at the bank.

@@ -125,7 +125,7 @@ pub async fn absence_is_not_proven_while_an_attempt_may_still_arrive(store: &Arc
     });
     let quick = Options { lease: Duration::from_millis(300), ..USUAL };
     let first = run(&faulty.store(), &bank, quick).await;
-    let id = first.start("one", Terms { attempt: Duration::from_millis(1_300), ..terms(false) }).await;
+    let id = first.start("one", Terms { attempt: Duration::from_millis(2_500), ..terms(false) }).await;
     bank.is_asked(Question::Initiate, 1).await;
     eventually("the loss of the claim", async || {
         let tasks = store.tasks(id).await.unwrap();

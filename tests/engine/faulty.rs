@@ -14,6 +14,7 @@ use workers::store::{
 };
 use workflows::engine::{Lane, Message};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
 /// A store that fails where it is told to.
@@ -125,6 +126,10 @@ impl Store for Faulty {
         self.inner.release(unused, now).await
     }
 
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        self.inner.redirect(unused, lane, due_at).await
+    }
+
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
         self.inner.take_over(node, now).await
     }
@@ -151,6 +156,14 @@ impl Store for Faulty {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble> {
         self.inner.list(filter).await
+    }
+
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.inner.parked().await
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        self.inner.at_stake(filter).await
     }
 
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {

@@ -72,6 +72,12 @@ over_both_stores! {
         a_provider_out_of_reach_stops_every_bank_until_it_is_reached,
         modes_and_holds_stop_money_and_nothing_else,
         a_held_payment_uses_up_nothing_of_what_its_queue_lets_through,
+        a_payment_that_was_held_comes_before_those_that_were_accepted_after_it,
+        a_kind_that_is_held_is_looked_at_once_and_keeps_nobody_waiting,
+        a_probe_that_hangs_keeps_no_new_payment_waiting,
+        reads_of_accounts_alone_lead_a_provider_back,
+        a_provider_that_fails_at_several_banks_is_shut_for_all_and_one_bank_shuts_no_other,
+        a_breaker_opened_by_hand_stops_new_payments_and_not_the_truth,
         a_change_reaches_other_processes_and_a_queue_is_let_out_oldest_first_by_its_stages,
     }
     faults: {

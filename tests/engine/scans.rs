@@ -40,6 +40,7 @@ over_all_three! {
     a_claim_that_lapsed_in_a_lane_where_everything_waits_is_no_fault,
     nothing_is_found_in_a_healthy_system_however_busy,
     pages_show_everything_once,
+    what_is_in_doubt_is_counted_with_since_when,
 }
 
 /// A bank that makes two payments of two requests: begun anew as if nothing had been sent, it would be paid twice.
@@ -266,6 +267,28 @@ async fn pages_show_everything_once(on: &Subject) {
         }
         assert_eq!(names, ["a", "b", "initiate"], "pages of {size}");
     }
+}
+
+async fn what_is_in_doubt_is_counted_with_since_when(on: &Subject) {
+    let engine = front(on, &Bank::new(Manner::Kind)).await;
+    let (first, second) =
+        (id_of(&start(&engine, 0, terms(true)).await), id_of(&start(&engine, 1, terms(true)).await));
+    start(&engine, 2, terms(true)).await;
+    let census = async || on.audit.census(None, 100).await.unwrap().found;
+    assert_eq!((census().await.in_doubt, census().await.doubted_since), (0, None));
+    let at = |minutes| At::from_millis(1_771_833_600_000).plus(Duration::from_mins(minutes));
+    for (id, phase, minutes) in [
+        (first, "in_doubt", 1),
+        (first, "awaiting_sca", 2),
+        (first, "in_doubt", 5),
+        (second, "in_doubt", 4),
+        (second, "in_doubt", 9),
+    ] {
+        let moved = |now| Instance { phase: phase.into(), updated_at: at(minutes), ..now };
+        overwrite(on, id, moved, vec![task("locate", far())]).await;
+    }
+    let census = census().await;
+    assert_eq!((census.in_doubt, census.doubted_since), (2, Some(at(4))), "each as it stands by now");
 }
 
 /// An engine that performs nothing.

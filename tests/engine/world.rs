@@ -17,11 +17,12 @@ use workers::store::{
     Audit, Filter, HistoryRow, Instance, MemoryStore, StartKey, Store, Verdict, open, verify_chain,
 };
 use workflows::accounts::Iban;
-use workflows::engine::{Book, begin};
+use workflows::engine::{Book, Live, Machine, begin};
 use workflows::ids::{TransactionId, WorkflowId};
 use workflows::money::{Currency, Money, Rate};
 use workflows::payment::{Deal, Payee, Payer, PaymentLimits, Terms};
 use workflows::ports::payments::{BankId, CreditorAccount};
+use workflows::qr_payment::{self, QrPayment};
 use workflows::remittance::{self, Remittance};
 use workflows::text::Private;
 
@@ -119,7 +120,7 @@ pub async fn run_among<P: Provider + 'static>(
 }
 
 fn book() -> Book {
-    Book::default().with::<Remittance>()
+    Book::default().with::<Remittance>().with::<QrPayment>()
 }
 
 /// The controls of one more process.
@@ -200,6 +201,24 @@ pub async fn start_at(engine: &Engine, bank: &str, key: impl Display, terms: Ter
     started.expect("the store answers")
 }
 
+/// Starts a payment in a shop from an account of this bank.
+pub async fn start_in_shop(engine: &Engine, bank: &str, key: impl Display, terms: Terms) -> WorkflowId {
+    let id = WorkflowId::new(SystemIds.ordered());
+    let key = StartKey { scope: SCOPE.into(), key: key.to_string().into(), body_hash: "same".into() };
+    let ask = qr_payment::Ask {
+        transaction: TransactionId::from(id),
+        merchant: "mer_kiosk".parse().expect("an id"),
+        payer: payer(bank),
+        payee: payee(),
+        amount: nok(14_900),
+        limits: PaymentLimits { least: nok(100), most: nok(5_000_000) },
+        deal: deal(terms),
+    };
+    let order = qr_payment::accept(ask, AnchoredClock::wall().now()).expect("lawful");
+    let started = engine.start::<QrPayment>(id, "usr_kari", key, "test", order).await;
+    id_of(&started.expect("the store answers"))
+}
+
 /// What was started under a key, as soon as it is there.
 pub async fn is_started(store: &Arc<dyn Store>, key: &str) -> WorkflowId {
     eventually("a start", async || Some(store.started(SCOPE, key).await.expect("answers")?.id)).await
@@ -266,8 +285,10 @@ pub async fn every_history_tells_its_state(store: &Arc<dyn Store>) {
         let id = instance.id;
         let rows = history(store, id).await;
         assert_eq!(verify_chain(&rows, instance.seq, &instance.hash), Verdict::Intact, "{id}");
-        let order = serde_json::from_str(&instance.order).expect("the order is readable");
-        let (mut live, _) = begin::<Remittance>(order);
+        let mut live = match &*instance.kind {
+            "qr_payment" => born::<QrPayment>(&instance),
+            _ => born::<Remittance>(&instance),
+        };
         for row in &rows {
             // The first row says that it was started, which needs no telling.
             if row.seq > 1 {
@@ -282,42 +303,65 @@ pub async fn every_history_tells_its_state(store: &Arc<dyn Store>) {
     }
 }
 
+/// An instance as its order makes it.
+fn born<M: Machine>(instance: &Instance) -> Arc<dyn Live> {
+    begin::<M>(serde_json::from_str(&instance.order).expect("the order is readable")).0
+}
+
+fn iban(text: &str) -> Iban {
+    Iban::parse(text).expect("a valid account")
+}
+
+fn nok(minor: i64) -> Money {
+    Money::new(minor, Currency::NOK)
+}
+
+fn payer(bank: &str) -> Payer {
+    Payer {
+        user: "usr_kari".parse().expect("an id"),
+        bank_account: "bac_1".parse().expect("an id"),
+        provider_account: None,
+        birth_date: chrono::NaiveDate::from_ymd_opt(1990, 1, 1),
+        identified: true,
+        bank: BankId(bank.to_owned()),
+        account: iban("NO9386011117947"),
+        currency: Currency::NOK,
+        consent: None,
+        consent_expires_at: None,
+        ip: None,
+    }
+}
+
+fn payee() -> Payee {
+    Payee {
+        name: Private::from("Marko Petrovic".to_owned()),
+        account: CreditorAccount::Iban(iban("RS35265000000123456757")),
+        agent: None,
+        domestic: false,
+    }
+}
+
+fn deal(terms: Terms) -> Deal {
+    Deal {
+        terms,
+        redirect_uri: "http://localhost/".to_owned(),
+        consent_redirect_uri: "http://localhost/".to_owned(),
+    }
+}
+
 fn order(id: WorkflowId, bank: &str, terms: Terms) -> remittance::Order {
-    let iban = |text| Iban::parse(text).expect("a valid account");
-    let nok = |minor| Money::new(minor, Currency::NOK);
     let ask = remittance::Ask {
         transaction: TransactionId::from(id),
         recipient: "rec_marko".parse().expect("an id"),
-        payer: Payer {
-            user: "usr_kari".parse().expect("an id"),
-            bank_account: "bac_1".parse().expect("an id"),
-            provider_account: None,
-            birth_date: chrono::NaiveDate::from_ymd_opt(1990, 1, 1),
-            identified: true,
-            bank: BankId(bank.to_owned()),
-            account: iban("NO9386011117947"),
-            currency: Currency::NOK,
-            consent: None,
-            consent_expires_at: None,
-            ip: None,
-        },
-        payee: Payee {
-            name: Private::from("Marko Petrovic".to_owned()),
-            account: CreditorAccount::Iban(iban("RS35265000000123456757")),
-            agent: None,
-            domestic: false,
-        },
+        payer: payer(bank),
+        payee: payee(),
         amount: nok(200_000),
         receive: Currency::EUR,
         rate: Some((Rate::parse("0.0870").expect("a rate"), None)),
         note: None,
         limits: PaymentLimits { least: nok(10_000), most: nok(5_000_000) },
         fee_basis_points: 50,
-        deal: Deal {
-            terms,
-            redirect_uri: "http://localhost/".to_owned(),
-            consent_redirect_uri: "http://localhost/".to_owned(),
-        },
+        deal: deal(terms),
     };
     remittance::accept(ask, AnchoredClock::wall().now()).expect("lawful")
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use workers::balances::{
-    Attendance, BalanceStore, Begun, Cached, End, Entry, Holding, Limit, Limited, Read, ReadId, WINDOW,
+    Attendance, BalanceStore, Begun, Bounds, Cached, End, Entry, Holding, Limit, Limited, Read, ReadId,
+    WINDOW,
 };
 use workers::providers::open_banking::{AccountId, ConsentId};
 use workers::registry::BankAccount;
@@ -110,7 +111,8 @@ pub async fn a_limit_keeps_out_whom_it_concerns_until_it_ends(on: &Subject) {
     {
         let one = linked(on, n).await;
         read(on, &one, End::Limited(Limit { until, whom })).await;
-        assert_eq!(on.balances.balance(&one).await.unwrap().limit, Some(Limit { until, whom }));
+        let bounds = Bounds::default().with(Limit { until, whom });
+        assert_eq!(on.balances.balance(&one).await.unwrap().bounds, bounds);
         let begun = begin(on, &one, n * 10 + 2, Attendance::Unattended, At::MAX).await;
         assert_eq!(begun, Begun::Limited(until), "{whom:?}");
         assert_eq!(begin(on, &one, n * 10 + 3, Attendance::Attended, At::MAX).await, customers, "{whom:?}");
@@ -118,6 +120,33 @@ pub async fn a_limit_keeps_out_whom_it_concerns_until_it_ends(on: &Subject) {
         let later =
             Read { lease_until: until.plus(LEASE), ..asked(n * 10 + 4, Attendance::Unattended, At::MAX) };
         assert_eq!(on.balances.begin_read(&one, &later, until).await.unwrap(), Begun::Granted);
+    }
+}
+
+pub async fn a_limit_on_everybody_outlives_a_longer_one_on_those_without_the_customer(on: &Subject) {
+    let (near, far) = (T0.plus(SECOND * 100), T0.plus(SECOND * 200));
+    let everybody = Limit { until: near, whom: Limited::Everybody };
+    let unattended = Limit { until: far, whom: Limited::Unattended };
+    for (n, limits) in [(1, [everybody, unattended]), (2, [unattended, everybody])] {
+        let one = linked(on, n).await;
+        assert_eq!(begin(on, &one, 1, Attendance::Attended, At::MAX).await, Begun::Granted);
+        for limit in limits {
+            on.balances.end_read(&one, ReadId(1), End::Limited(limit)).await.unwrap();
+        }
+        let bounds = Bounds { everybody: Some(near), unattended: Some(far) };
+        assert_eq!(on.balances.balance(&one).await.unwrap().bounds, bounds);
+        for (attendance, until) in [(Attendance::Attended, near), (Attendance::Unattended, far)] {
+            let just_before = until.minus(SECOND);
+            for (now, expected) in [(just_before, Begun::Limited(until)), (until, Begun::Granted)] {
+                let read = Read { lease_until: now.plus(LEASE), ..asked(n * 10, attendance, At::MAX) };
+                assert_eq!(
+                    on.balances.begin_read(&one, &read, now).await.unwrap(),
+                    expected,
+                    "{attendance:?}"
+                );
+                on.balances.end_read(&one, ReadId(n * 10), End::Nothing).await.unwrap();
+            }
+        }
     }
 }
 

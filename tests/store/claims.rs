@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use workers::store::{Claimed, NewTask, Op, TaskRef, Written};
+use workers::store::{Claimed, NewTask, NodeId, Op, TaskRef, Written};
+use workflows::engine::Lane;
 
 use crate::made::{LEASE, T0, TICK, back, id, lane, node, order, start, task, with_tasks};
 use crate::subject::Subject;
@@ -93,6 +94,25 @@ pub async fn a_released_claim_was_no_attempt(on: &Subject) {
     let again = on.claim_at(later).await.remove(0);
     assert_eq!((again.attempts, again.losses, again.doubt), (1, 0, false));
     assert_eq!((again.task.fence, again.first_at), (2, later));
+}
+
+pub async fn a_redirected_claim_waits_in_another_lane_and_was_no_attempt(on: &Subject) {
+    on.commit([start(1)]).await;
+    let claimed = on.claim_at(T0).await.remove(0);
+    let (aside, earlier) = (Lane::of("neonomics", "dnb", "aside"), T0.minus(TICK));
+    for _ in 0..2 {
+        // The second one names a claim that is gone, and changes nothing.
+        on.store.redirect(&claimed.task, &aside, earlier).await.unwrap();
+        let row = on.store.tasks(id(1)).await.unwrap().remove(0);
+        assert_eq!((row.attempts, row.losses, row.lease, row.due_at), (0, 0, None, earlier));
+        assert_eq!(row.lane, aside);
+    }
+    let rooms = [(claimed.lane.clone(), 9), (aside.clone(), 9)];
+    let node = NodeId("another".into());
+    let again = on.store.claim(&rooms, &node, T0, LEASE).await.unwrap().remove(0);
+    assert_eq!((again.attempts, again.task.fence, &again.lane), (1, 2, &aside));
+    on.store.redirect(&claimed.task, &claimed.lane, earlier).await.unwrap();
+    assert_eq!(on.store.tasks(id(1)).await.unwrap().remove(0).lane, again.lane, "somebody else's claim");
 }
 
 pub async fn a_put_back_keeps_attempts_and_doubt(on: &Subject) {

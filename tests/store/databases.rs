@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::{Connection, SqliteConnection};
 use workers::ports::AnchoredClock;
 use workers::store::{Claimed, Fate, Filter, Migrations, Op, OpenError, Options, Verdict, Written, open};
+use workflows::engine::Status;
 
-use crate::made::{LEASE, T0, id, next, node, order, start};
+use crate::made::{LEASE, T0, id, next, node, order, row, start};
 use crate::subject::Subject;
 use crate::support::postgres;
 
@@ -80,6 +81,38 @@ pub async fn missing_migrations_are_applied_or_refused(on: &Subject) {
     open(&url, &Options::default()).await.unwrap().upkeep.close().await;
     let database = open(&url, &require).await.unwrap();
     database.store.ping().await.unwrap();
+}
+
+pub async fn a_payment_that_was_queued_is_a_pending_one_to_its_end(on: &Subject) {
+    let pending = async || {
+        on.column("select id || ' ' || user_id || ' ' || status from pending_payments order by id").await
+    };
+    let queued = |n| {
+        let mut queued = next(&order(n).instance);
+        queued.instance.status = Status::Queued;
+        queued.history = row(&queued.instance, &order(n).instance.hash);
+        queued.instance.hash = Arc::clone(&queued.history.hash);
+        queued
+    };
+    on.commit((1..=3).map(start)).await;
+    assert_eq!(pending().await, [""; 0], "nothing waited yet");
+    let waits = [queued(1), queued(2)];
+    on.commit(waits.clone().map(|waits| Op::Move(Box::new(waits)))).await;
+    let line = |n: u128, status: &str| format!("{n:032x} usr_1 {status}");
+    assert_eq!(pending().await, [line(1, "queued"), line(2, "queued")]);
+    let [one, _] = waits;
+    let mut now = one.instance;
+    for status in [Status::Processing, Status::Completed] {
+        let mut moved = next(&now);
+        moved.instance.status = status;
+        on.commit([Op::Move(Box::new(moved.clone()))]).await;
+        now = moved.instance;
+        assert_eq!(pending().await, [line(1, status.as_str()), line(2, "queued")]);
+    }
+    let read = on
+        .column("select payment_data || ' ' || created_at from pending_payments where status = 'queued'")
+        .await;
+    assert_eq!(read, [r#"{"amount":100} 2026-02-23T08:00:00Z"#]);
 }
 
 pub async fn time_passes_on_the_clock_of_the_store(on: &Subject) {

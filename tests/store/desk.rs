@@ -124,6 +124,7 @@ pub async fn an_action_is_kept_with_its_reason(on: &Subject) {
         verb: "cancel".to_owned(),
         subject: subject.to_owned(),
         reason: format!("because\nof \"{n}\" & 'so on'"),
+        expires_at: (n == 3).then(|| T0.plus(TICK)),
     };
     for action in [action(1, "a"), action(2, "b"), action(3, "a")] {
         on.actions.record(&action).await.unwrap();

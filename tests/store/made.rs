@@ -74,7 +74,7 @@ pub fn order(n: u128) -> Start {
     };
     let history = row(&instance, "");
     instance.hash = Arc::clone(&history.hash);
-    Start { instance, history, put: vec![task("capture", T0)], tell: vec![] }
+    Start { instance, history, put: vec![task("capture", T0)], tell: vec![], weight: None }
 }
 
 pub fn with_key(mut start: Start, key: &str) -> Start {

@@ -68,6 +68,7 @@ over_every_store! {
         concurrent_claimers_never_share_a_task,
         a_renewed_claim_keeps_and_a_lost_one_is_not_renewed,
         a_released_claim_was_no_attempt,
+        a_redirected_claim_waits_in_another_lane_and_was_no_attempt,
         a_put_back_keeps_attempts_and_doubt,
         claims_of_dead_nodes_can_be_taken_over,
         lanes_tell_the_earliest_task_of_each,
@@ -91,6 +92,7 @@ over_every_store! {
         four_of_concurrent_reads_without_the_customer_are_granted_a_day,
         a_read_that_never_left_is_not_counted,
         a_limit_keeps_out_whom_it_concerns_until_it_ends,
+        a_limit_on_everybody_outlives_a_longer_one_on_those_without_the_customer,
     }
     controls: {
         a_control_is_written_over_the_version_it_was_decided_on,
@@ -117,6 +119,7 @@ over_every_store! {
     }
     lists: {
         a_list_filters_and_pages_newest_first,
+        what_is_parked_is_counted_by_queue,
     }
 }
 
@@ -130,6 +133,7 @@ over_every_database! {
         history_refuses_update_and_delete,
         a_row_that_was_edited_or_removed_all_the_same_is_found,
         missing_migrations_are_applied_or_refused,
+        a_payment_that_was_queued_is_a_pending_one_to_its_end,
         time_passes_on_the_clock_of_the_store,
     }
     registry: {

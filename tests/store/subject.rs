@@ -180,6 +180,20 @@ impl Subject {
         }
     }
 
+    /// The one column of a query that reads the database beside the engine, as the runbooks do.
+    pub async fn column(&self, sql: &str) -> Vec<String> {
+        let url = self.url.as_deref().expect("a database");
+        let sql = AssertSqlSafe(sql);
+        let read = if url.starts_with("sqlite") {
+            let mut connection = SqliteConnection::connect(url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await
+        } else {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await
+        };
+        read.unwrap()
+    }
+
     pub async fn disarm_history_triggers(&self) {
         let is_sqlite = self.url.as_ref().unwrap().starts_with("sqlite");
         let disarm = if is_sqlite {

@@ -32,6 +32,8 @@ pub struct Action {
     pub subject: String,
     /// Why.
     pub reason: String,
+    /// When what was asked for ends by itself.
+    pub expires_at: Option<At>,
 }
 
 impl std::fmt::Debug for Action {

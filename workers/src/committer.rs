@@ -283,6 +283,6 @@ mod tests {
             latency_us: 0,
             hash: "".into(),
         };
-        Op::Start(Box::new(Start { instance, history, put: vec![], tell: vec![] }))
+        Op::Start(Box::new(Start { instance, history, put: vec![], tell: vec![], weight: None }))
     }
 }

@@ -78,13 +78,14 @@ pub fn decide(
     }
 }
 
-/// The provider's wish wins over our own wait, but for a wish of nothing at all, and one that is longer than we would
-/// ever wait where attempts are counted: then the step is given up and what is not urgent waits elsewhere.
+/// The provider's wish wins over our own wait, shorter or longer, but for a wish of nothing at all, and one that is longer
+/// than we would ever wait where attempts are counted: then the step is given up and what is not urgent waits elsewhere.
 fn too_many(ladder: Retry, attempt: Attempt, wish: Option<Duration>) -> Option<Duration> {
     let own = jittered(ladder, attempt, Spread::Full)?;
     match wish {
         Some(wish) if ladder.attempts.is_some() && wish > ladder.most => None,
-        Some(wish) => Some(wish.max(ladder.first)),
+        Some(Duration::ZERO) => Some(ladder.first),
+        Some(wish) => Some(wish),
         None => Some(own),
     }
 }
@@ -92,7 +93,11 @@ fn too_many(ladder: Retry, attempt: Attempt, wish: Option<Duration>) -> Option<D
 /// For how long nothing more goes into a lane whose bank wants fewer calls: its wish, else as long as our own wait.
 pub fn lane_rests(ladder: Retry, attempt: Attempt, wish: Option<Duration>) -> Duration {
     let own = jittered(ladder, attempt, Spread::Full).unwrap_or(ladder.most);
-    wish.map_or(own, |wish| wish.clamp(ladder.first, LONGEST_REST))
+    match wish {
+        Some(Duration::ZERO) => ladder.first,
+        Some(wish) => wish.min(LONGEST_REST),
+        None => own,
+    }
 }
 
 /// The wait before a repetition after a miss, unless that was the last.
@@ -297,7 +302,17 @@ mod tests {
             let wish = Some(Duration::from_secs(seconds));
             decide(&policy(Repeat::Never), attempt(1, false), Miss::TooMany(wish), now, || true)
         };
-        assert_eq!(told(7), Decision::Wait { delay: 7 * SECOND, doubt: false });
+        for seconds in [1, 7] {
+            let wish = Duration::from_secs(seconds);
+            assert_eq!(
+                told(seconds),
+                Decision::Wait { delay: wish, doubt: false },
+                "longer or shorter than ours"
+            );
+            let policy = policy(Repeat::Never);
+            let slow = Retry { first: 2 * SECOND, ..policy.retry };
+            assert_eq!(lane_rests(slow, attempt(1, false), Some(wish)), wish);
+        }
         assert_eq!(
             told(0),
             Decision::Wait { delay: 2 * SECOND, doubt: false },

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use workflows::engine::{self, Book, Live, Machine, Outcome, Status, Unreadable};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::planted;
 use workflows::time::At;
 
@@ -389,6 +390,22 @@ impl Engine {
     /// When the store does not answer.
     pub async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
         self.inner.store.count(filter).await
+    }
+
+    /// What waits in each queue of parked work.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.inner.store.parked().await
+    }
+
+    /// What the instances that a filter means weigh together, as far as they have not ended, by currency.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        self.inner.store.at_stake(filter).await
     }
 
     /// What waits in each lane.

@@ -12,7 +12,9 @@ use workflows::engine::{Lane, Live};
 use workflows::time::At;
 
 use crate::committer::chain;
-use crate::controls::{Controls, Gate, Granted, Snapshot, Trial, is_queue, queue_before, turns_away};
+use crate::controls::{
+    AT_ONCE, Controls, Gate, Granted, Snapshot, Trial, is_parked, is_queue, queue_before, turns_away,
+};
 use crate::lanes::{Lanes, Place};
 use crate::presence::Presence;
 use crate::rota::Rota;
@@ -67,6 +69,12 @@ impl Hands {
         let job = Job { claimed, live: Some(live), lapses_at, place, hand };
         self.jobs.send(job).map_err(|unsent| unsent.0.claimed.task)
     }
+}
+
+/// From when on a claim that nothing was done under is due again: parked work keeps the order in which it was accepted,
+/// everything else comes at `otherwise`.
+pub(crate) fn due_again(claimed: &Claimed, otherwise: At) -> At {
+    if is_parked(&claimed.lane) { claimed.instance.created_at } else { otherwise }
 }
 
 /// Claims due work for a process.
@@ -195,7 +203,8 @@ impl Feeder {
         }
         let in_vain = unused.len() == found;
         for claimed in unused {
-            self.store.release(&[claimed.task], since(&claimed.lane)).await?;
+            let due_at = due_again(&claimed, since(&claimed.lane));
+            self.store.release(&[claimed.task], due_at).await?;
         }
         // Last: what fails here costs a queue some of its pace, and neither a claim nor a trial its time.
         for (queue, (window, left)) in counted.into_iter().filter(|(_, (_, left))| *left > 0) {
@@ -229,6 +238,10 @@ impl Feeder {
                 plan.next = plan.next.min(*due_at);
                 continue;
             }
+            if let Some(until) = self.hands.lanes.rests(lane, now) {
+                plan.next = plan.next.min(until);
+                continue;
+            }
             match self.controls().gate(lane) {
                 Gate::Open => open.push((lane, Pass::Free)),
                 Gate::OneAtATime => open.push((lane, Pass::Trial)),
@@ -237,6 +250,8 @@ impl Feeder {
                     plan.next = plan.next.min(at);
                     self.controls().hold_back(lane).await?;
                 }
+                // Whoever waits there is turned away when the probe is not answered at once.
+                Gate::Probed if turns_away(lane) => plan.next = plan.next.min(now.plus(AT_ONCE)),
                 Gate::Probed | Gate::Shut(_) => self.controls().hold_back(lane).await?,
             }
         }

@@ -29,6 +29,8 @@ pub(crate) struct Lanes {
     turned_away: AtomicBool,
     /// The providers of which everything that is free is spoken for by work that is due.
     crowded: Mutex<HashSet<String>>,
+    /// Until when nothing more of a lane is claimed here, so that something else comes first.
+    resting: Mutex<HashMap<Lane, At>>,
     wake: Arc<Wake>,
     controls: Controls,
 }
@@ -57,8 +59,8 @@ impl Lanes {
     /// For so many hands: a lane gets at most a quarter of them.
     pub(crate) fn new(hands: usize, limits: Limits, controls: Controls, wake: Arc<Wake>) -> Self {
         let (in_flight, turned_away) = (Mutex::default(), AtomicBool::new(false));
-        let crowded = Mutex::default();
-        Lanes { most: hands.div_ceil(4), limits, in_flight, turned_away, crowded, wake, controls }
+        let (crowded, resting) = (Mutex::default(), Mutex::default());
+        Lanes { most: hands.div_ceil(4), limits, in_flight, turned_away, crowded, resting, wake, controls }
     }
 
     /// What may be sent.
@@ -115,6 +117,18 @@ impl Lanes {
     /// A task of this process is due at `at` and nobody holds it.
     pub(crate) fn due(&self, at: At) {
         self.wake.due(at);
+    }
+
+    /// Nothing of a lane is claimed here before `until`.
+    pub(crate) fn rest(&self, lane: &Lane, until: At) {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).insert(lane.clone(), until);
+    }
+
+    /// Until when a lane rests, at `now`.
+    pub(crate) fn rests(&self, lane: &Lane, now: At) -> Option<At> {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.retain(|_, until| now < *until);
+        resting.get(lane).copied()
     }
 
     /// The provider whose limits a task of a lane is under. What is turned away there is not sent, timers ask nobody.

@@ -10,17 +10,18 @@ use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use workflows::engine::Book;
+use workflows::time::At;
 
 use crate::apalis;
 use crate::bare;
 use crate::committer::{Committer, chain};
-use crate::controls::{Controls, Prober};
+use crate::controls::{Controls, Prober, keep_telling};
 use crate::engine::{Engine, Parts};
-use crate::feeder::{Feeder, Hands, Job, QUIET};
+use crate::feeder::{Feeder, Hands, Job, QUIET, due_again};
 use crate::held::Held;
 use crate::hub::Hub;
 use crate::lanes::Lanes;
-use crate::limits::{Limits, Pass, Terms};
+use crate::limits::{Pass, Terms};
 use crate::ports::{Clock, Ids};
 use crate::presence::Presence;
 use crate::providers::Provider;
@@ -129,6 +130,8 @@ fn put_together(
         )),
         jobs,
     });
+    // Whoever asks a provider something obeys: balances are read where no steps are performed, too.
+    tokio::spawn(controls.keep_rates(limits.clone()));
     if hands.is_none() {
         // Nobody looks for work here, and with it for changes of what may be sent.
         tokio::spawn(controls.keep_looking());
@@ -246,7 +249,7 @@ impl Work {
         let (ending, begins) = watch::channel(false);
         let mut background = JoinSet::new();
         background.spawn(prolong(Arc::clone(&store), Arc::clone(&held), options.lease));
-        background.spawn(keep_rates(worker.limits.clone(), prober.controls.clone()));
+        background.spawn(keep_telling(prober.controls.clone(), engine.clone()));
         background.spawn(prober.run());
         background.spawn(Arc::clone(&presence).look_for_the_dead());
         let feeding = tokio::spawn(feeder.run(begins));
@@ -261,28 +264,21 @@ impl Work {
         if let Err(error) = feeding.await {
             tracing::error!(%error, "the feeder ended badly");
         }
-        let unused: Vec<TaskRef> = left.into_iter().map(|job| job.claimed.task).collect();
-        if let Err(trouble) = store.release(&unused, store.clock().now()).await {
-            tracing::warn!(error = %chain(&trouble), "claims could not be handed back; they lapse by themselves");
+        let now = store.clock().now();
+        let mut unused: BTreeMap<At, Vec<TaskRef>> = BTreeMap::new();
+        for Job { claimed, .. } in left {
+            unused.entry(due_again(&claimed, now)).or_default().push(claimed.task);
         }
-        let drained = Drained { handed_back: unused.len(), cut_off: held.all().len() };
+        for (due_at, tasks) in &unused {
+            if let Err(trouble) = store.release(tasks, *due_at).await {
+                tracing::warn!(error = %chain(&trouble), "claims could not be handed back; they lapse by themselves");
+            }
+        }
+        let handed_back = unused.values().map(Vec::len).sum();
+        let drained = Drained { handed_back, cut_off: held.all().len() };
         background.shutdown().await;
         presence.leave().await;
         drained
-    }
-}
-
-/// Obeys what operators say about how many calls a second a provider takes.
-async fn keep_rates(limits: Limits, controls: Controls) {
-    let mut changes = controls.watch();
-    loop {
-        changes.mark_unchanged();
-        for provider in limits.providers() {
-            limits.set_rate(provider, controls.rate(provider));
-        }
-        if changes.changed().await.is_err() {
-            return;
-        }
     }
 }
 

@@ -99,6 +99,10 @@ pub struct Findings {
     pub read: u64,
     /// Live instances that stand still and wait for an operator.
     pub stopped: u64,
+    /// Live instances that nobody knows the outcome of,
+    pub in_doubt: u64,
+    /// and since when the first of them is so.
+    pub doubted_since: Option<At>,
     /// Each thing that cannot be, with where it was found.
     pub violations: BTreeMap<Violation, Vec<String>>,
     /// How many of these were put right.
@@ -270,6 +274,8 @@ impl Scanner {
                 *findings.live.entry(status).or_default() += count;
             }
             idle.extend(page.found.idle);
+            findings.in_doubt += page.found.in_doubt;
+            findings.doubted_since = findings.doubted_since.into_iter().chain(page.found.doubted_since).min();
             let Some(next) = page.next else { return Ok(idle) };
             after = Some(next);
         }

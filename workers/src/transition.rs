@@ -88,9 +88,10 @@ pub(crate) fn begin(
         completed_at: view.status.is_final().then_some(now),
         reference: live.reference().map(Into::into),
     };
+    let weight = live.weighs();
     let follow = Follow::of(&live, effects, now, claim)?;
     let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (live, place), now));
-    Ok((Start { instance, history: row, put: follow.put, tell: follow.tell }, hot))
+    Ok((Start { instance, history: row, put: follow.put, tell: follow.tell, weight }, hot))
 }
 
 /// A transition of an instance, and the task to perform at once if there is one.

@@ -7,25 +7,26 @@
 mod ask;
 mod settle;
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::sleep;
-use workflows::engine::{Book, Cause, Finding, Live, Policy, TaskName, Unreadable};
+use workflows::engine::{Book, Cause, Finding, Lane, Live, Policy, TaskName, Unreadable};
 use workflows::time::At;
 
 use crate::committer::{Committer, chain};
 use crate::controls::Controls;
 use crate::decide::{Attempt, loses_certainty, rest};
-use crate::feeder::Job;
+use crate::feeder::{Job, due_again};
 use crate::held::Held;
 use crate::lanes::Lanes;
 use crate::limits::Limits;
 use crate::ports::{Clock, Ids};
 use crate::providers::Provider;
-use crate::store::{Claimed, Instance, NodeId, Op, PutBack, Store, TaskRef};
+use crate::store::{Claimed, Instance, NodeId, Op, PutBack, Store, TaskRef, Trouble};
 use crate::transition::Hot;
 
 /// How long a task waits whose documents this process cannot read: another process may be newer.
@@ -108,14 +109,22 @@ impl Worker {
                 return None;
             }
         };
+        if let Brought::Held(_) | Brought::Redirected(_) = brought
+            && let Some((queue, window)) = hot.place.take_count()
+            && let Err(trouble) = self.controls().give_back(queue, window, 1).await
+        {
+            // Its turn is lost to the queue until the window ends.
+            log_trouble(&trouble);
+        }
+        let task = &hot.claimed.task;
         if let Brought::Held(until) = brought {
-            if let Some((queue, window)) = hot.place.take_count()
-                && let Err(trouble) = self.controls().give_back(queue, window, 1).await
-            {
-                // Its turn is lost to the queue until the window ends.
-                log_trouble(&trouble);
-            }
-            self.wait(&hot.claimed.task, until).await;
+            let until_then = std::slice::from_ref(task);
+            self.wait(task, until, || self.store.release(until_then, until)).await;
+            return None;
+        }
+        if let Brought::Redirected(lane) = &brought {
+            let due_at = due_again(&hot.claimed, began);
+            self.wait(task, due_at, || self.store.redirect(task, lane, due_at)).await;
             return None;
         }
         let latency = self.clock.now().since(began);
@@ -130,12 +139,15 @@ impl Worker {
         None
     }
 
-    /// Hands a claim back that nothing was sent under, to be taken up again at `until`: the attempt does not count.
+    /// Has a claim handed back that nothing was sent under, to be taken up again at `until`: the attempt does not count.
     /// While the store does not answer it is tried again, since a claim that lapses looks like an attempt.
-    async fn wait(&self, task: &TaskRef, until: At) {
+    async fn wait<R>(&self, task: &TaskRef, until: At, hand_back: impl Fn() -> R)
+    where
+        R: Future<Output = Result<(), Trouble>>,
+    {
         let mut again = COMMIT_AGAIN;
         while self.held.is_ours(task, self.clock.now()) {
-            match self.store.release(std::slice::from_ref(task), until).await {
+            match hand_back().await {
                 Ok(()) => return self.lanes.due(until),
                 Err(trouble) => log_trouble(&trouble),
             }
@@ -172,6 +184,8 @@ enum Brought {
     Lapsed(Duration),
     /// It may not be sent now; nothing was.
     Held(At),
+    /// It waits in another lane from here on.
+    Redirected(Lane),
     /// So many claims lapsed that an operator has to look.
     Poisoned,
     /// The provider takes no more at the moment.
@@ -213,7 +227,7 @@ fn log_unreadable(claimed: &Claimed, unreadable: &Unreadable) {
     );
 }
 
-fn log_trouble(trouble: &crate::store::Trouble) {
+fn log_trouble(trouble: &Trouble) {
     tracing::error!(error = %chain(trouble), "the store does not answer");
 }
 
@@ -223,7 +237,7 @@ fn word_of(brought: &Brought) -> &'static str {
         Brought::Fired => "fired",
         Brought::GaveUp(_) => "gave_up",
         Brought::Lapsed(_) | Brought::Lost | Brought::NoPass => "lost",
-        Brought::Held(_) => "held",
+        Brought::Held(_) | Brought::Redirected(_) => "held",
         Brought::Poisoned => "poisoned",
     }
 }

@@ -106,30 +106,30 @@ impl Role {
         Err(format!("{} does not start, see {}.log", self.name, self.name))
     }
 
-    /// `kill -9`; it is gone when this returns.
+    /// `kill -9`; it is gone when this returns. False when it did not run.
     ///
     /// # Errors
     /// When it was gone before: nobody else may end it.
-    pub async fn kill(&self) -> Result<(), String> {
-        let Some(mut process) = self.process.lock().await.take() else { return Ok(()) };
+    pub async fn kill(&self) -> Result<bool, String> {
+        let Some(mut process) = self.process.lock().await.take() else { return Ok(false) };
         let fell = process.has_ended();
         self.is_down();
         process.kill().await.map_err(|error| error.to_string())?;
-        if fell { Err(format!("{} ended by itself, see {}.log", self.name, self.name)) } else { Ok(()) }
+        if fell { Err(format!("{} ended by itself, see {}.log", self.name, self.name)) } else { Ok(true) }
     }
 
-    /// It stands still for so long and then goes on.
+    /// It stands still for so long and then goes on. False when it did not run.
     ///
     /// # Errors
     /// When it cannot be signalled.
-    pub async fn freeze(&self, pause: Duration) -> Result<(), String> {
+    pub async fn freeze(&self, pause: Duration) -> Result<bool, String> {
         let process = self.process.lock().await;
-        let Some(process) = process.as_ref() else { return Ok(()) };
+        let Some(process) = process.as_ref() else { return Ok(false) };
         self.is_down();
         process.signal(Signal::Stop).await.map_err(|error| error.to_string())?;
         tokio::time::sleep(pause).await;
         self.is_up();
-        process.signal(Signal::Continue).await.map_err(|error| error.to_string())
+        process.signal(Signal::Continue).await.map(|()| true).map_err(|error| error.to_string())
     }
 
     /// Where it is found.

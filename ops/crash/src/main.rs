@@ -18,6 +18,7 @@ mod postgres;
 mod process;
 mod pulse;
 mod storm;
+mod tally;
 mod trial;
 
 use std::path::PathBuf;
@@ -50,7 +51,8 @@ struct Args {
     /// Which database to try.
     #[arg(long)]
     db: Kind,
-    /// How many blows.
+    /// How many processes of the product and of its database are killed. Whoever stands still, and the bank's deaths, come
+    /// on top.
     #[arg(long)]
     kills: u64,
     /// Repeats the choice of victims and moments of an earlier trial.

@@ -105,13 +105,13 @@ impl Cluster {
         if matches!(answered, Ok(true)) { Ok(()) } else { Err("PostgreSQL does not recover".to_owned()) }
     }
 
-    /// Kills the server itself.
+    /// Kills the server itself. False when it does not run.
     ///
     /// # Errors
     /// When it cannot be waited for.
-    pub async fn kill(&mut self) -> io::Result<()> {
-        let Some(mut server) = self.server.take() else { return Ok(()) };
-        server.kill().await
+    pub async fn kill(&mut self) -> io::Result<bool> {
+        let Some(mut server) = self.server.take() else { return Ok(false) };
+        server.kill().await.map(|()| true)
     }
 
     /// Kills one backend that serves the product; the server then ends all others and recovers. False when there is

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cast::{Cast, LEASE};
 use crate::chance::Chance;
 use crate::pulse::{Part, Pulse};
+use crate::tally::{Struck, Tally};
 
 /// Between two blows.
 const BLOWS: (u64, u64) = (20, 200);
@@ -56,6 +57,8 @@ enum Blow {
 /// What a storm brought.
 #[derive(Debug, Default)]
 pub struct Weather {
+    /// What was struck, by kind.
+    pub tally: Arc<Tally>,
     /// Blows by victim.
     pub blows: BTreeMap<String, u64>,
     /// From the start of a process that performs steps to the first commit that it told of; by the process, and apart
@@ -79,7 +82,7 @@ pub struct Sample {
     pub disturbed: bool,
 }
 
-/// Strikes `kills` times and answers when everything runs again. What happens is written to `list` as it happens.
+/// Strikes until so many kills are delivered, and answers when everything runs again. What happens is written to `list` as it happens.
 ///
 /// # Errors
 /// What did not come back, or fell by itself.
@@ -102,7 +105,7 @@ pub async fn rage(
     let mut shares: BTreeMap<Victim, u64> = BTreeMap::new();
     let choices: Vec<(u64, (u64, Victim))> =
         victims.iter().map(|&(weight, victim)| (weight, (weight, victim))).collect();
-    while struck < kills {
+    while weather.tally.kills() < kills {
         let rest = Duration::from_millis(BLOWS.0 + chance.below(BLOWS.1 - BLOWS.0 + 1));
         match pace {
             Pace::Storm => sleep(rest).await,
@@ -115,6 +118,9 @@ pub async fn rage(
         }
         while let Some(back) = under_way.try_join_next() {
             weather.note(back)?;
+        }
+        if weather.tally.kills_at_most() >= kills {
+            continue;
         }
         // Who is down already cannot be struck; the next one is, after another moment. Nor does anybody get more than
         // their share: the database would be down all the time, since it is up again before a process has proved itself.
@@ -137,10 +143,12 @@ pub async fn rage(
             busy.store(true, Ordering::Release);
         }
         let (cast, busy, disturbance) = (Arc::clone(cast), Arc::clone(&busy), Arc::clone(&disturbance));
+        let tally = Arc::clone(&weather.tally);
+        tally.sets_out();
         under_way.spawn(async move {
             let of_database = matches!(victim, Victim::Backend | Victim::Postmaster);
             let before = disturbance.fetch_add(u64::from(of_database), Ordering::AcqRel);
-            let mut done = strike(&cast, victim, blow, which).await;
+            let mut done = strike(&cast, (victim, blow, which), &tally).await;
             // Counted when it begins and when it is over: an odd count says that one is under way.
             let after = disturbance.fetch_add(u64::from(of_database), Ordering::AcqRel);
             if let Ok(Back { progress: Some((sample, _)), .. }) = &mut done {
@@ -226,7 +234,11 @@ struct Back {
 }
 
 /// One blow and the recovery from it.
-async fn strike(cast: &Cast, victim: Victim, blow: Blow, which: u64) -> Result<Back, String> {
+async fn strike(
+    cast: &Cast,
+    (victim, blow, which): (Victim, Blow, u64),
+    tally: &Tally,
+) -> Result<Back, String> {
     let sample = |name| Sample { name, disturbed: false };
     let io = |error: std::io::Error| error.to_string();
     let role = match victim {
@@ -238,11 +250,13 @@ async fn strike(cast: &Cast, victim: Victim, blow: Blow, which: u64) -> Result<B
             cast.pulse.down(Part::Database);
             let began = Instant::now();
             let progress = if victim == Victim::Backend {
-                cluster.kill_backend(which).await.map_err(io)?;
+                let killed = cluster.kill_backend(which).await.map_err(io)?;
+                tally.arrived(Some(if killed { Struck::Backend } else { Struck::NoBackend }));
                 cluster.ready().await?;
                 None
             } else {
-                cluster.kill().await.map_err(io)?;
+                let killed = cluster.kill().await.map_err(io)?;
+                tally.arrived(killed.then_some(Struck::Postmaster));
                 cluster.start().await?;
                 Some((sample("postmaster"), began.elapsed()))
             };
@@ -251,10 +265,15 @@ async fn strike(cast: &Cast, victim: Victim, blow: Blow, which: u64) -> Result<B
         }
     };
     let (back_after, watched) = match blow {
-        Blow::Freeze { pause } => return role.freeze(pause).await.map(|()| Back::default()),
+        Blow::Freeze { pause } => {
+            let stopped = role.freeze(pause).await?;
+            tally.arrived(stopped.then_some(Struck::Stopped));
+            return Ok(Back::default());
+        }
         Blow::Kill { back_after, watched } => (back_after, watched),
     };
-    role.kill().await?;
+    let killed = role.kill().await?;
+    tally.arrived(killed.then_some(if victim == Victim::Bank { Struck::Bank } else { Struck::Process }));
     sleep(back_after).await;
     let (began, mut heard) = role.start().await?;
     let returned = role.performs.then_some((began, Part::Performer(role.name)));

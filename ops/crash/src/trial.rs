@@ -17,6 +17,9 @@ use crate::pulse::Pulse;
 use crate::storm::{self, Pace, Sample, Weather};
 use crate::{ledger as bank_ledger, payer, people};
 
+/// What half of all first progress by hand may take, and 95 of 100.
+const MEDIAN: Duration = Duration::from_secs(1);
+const P95: Duration = Duration::from_secs(3);
 /// How long everything may take to reach its end once nothing dies any more.
 const CALM: Duration = Duration::from_secs(90);
 /// Sentences of one kind that are printed; all of them are in the verdict's file.
@@ -114,6 +117,9 @@ impl Trial {
         if !sound {
             verdict.strange.push(format!("the scanner found something:\n{scan}"));
         }
+        if self.args.by_hand.is_some() {
+            verdict.strange.extend(slow(&undisturbed(&weather)));
+        }
         self.report(&weather, &verdict, raged, calm);
         let all = format!("seed {}\n{verdict:#?}\n{weather:#?}\n{scan}", self.seed);
         std::fs::write(self.directory.join("verdict.txt"), all).map_err(|error| error.to_string())?;
@@ -158,7 +164,7 @@ impl Trial {
             Kind::Sqlite => "SQLite",
             Kind::Postgres => "PostgreSQL",
         };
-        let kills: u64 = weather.blows.values().sum();
+        let kills = weather.tally.kills();
         println!(
             "{kind}: {kills} kills, {} payments ({} completed), {} requests without an answer",
             verdict.orders, verdict.completed, verdict.silences
@@ -167,6 +173,7 @@ impl Trial {
         println!("{kind}: {}", found.join(", "));
         let struck = weather.blows.iter().map(|(name, count)| format!("{name} {count}"));
         println!("{kind}: struck {}", struck.collect::<Vec<_>>().join(", "));
+        println!("{kind}: {}", weather.tally);
         for (sample, samples) in &weather.progress {
             let besides = if sample.disturbed { ", the database struck as well" } else { "" };
             let what = if sample.name == "postmaster" { "answer" } else { "progress" };
@@ -197,6 +204,26 @@ impl Trial {
             }
         }
     }
+}
+
+/// First progress of the processes that were alone in being struck, shortest first.
+fn undisturbed(weather: &Weather) -> Vec<Duration> {
+    let own = |sample: &Sample| sample.name != "postmaster" && !sample.disturbed;
+    let these = weather.progress.iter().filter(|(sample, _)| own(sample));
+    let mut all: Vec<_> = these.flat_map(|(_, samples)| samples.iter().copied()).collect();
+    all.sort_unstable();
+    all
+}
+
+/// By hand, one blow after the other, a return is as quick as it is promised to be.
+fn slow(sorted: &[Duration]) -> Vec<String> {
+    [("half of all", 50, MEDIAN), ("95 of 100", 95, P95)]
+        .into_iter()
+        .filter_map(|(which, percent, most)| {
+            let at = sorted.get(sorted.len() * percent / 100).filter(|at| **at > most)?;
+            Some(format!("first progress of {which} took up to {at:?}, and is to take {most:?} at most"))
+        })
+        .collect()
 }
 
 /// Median, 95th percentile and the worst.

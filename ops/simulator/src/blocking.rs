@@ -21,6 +21,7 @@ use workers::store::{
 };
 use workflows::engine::{Lane, Message};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
 /// A store whose operations take no simulated time.
@@ -158,6 +159,15 @@ impl Store for Blocking {
         self.wait(|store| async move { store.backlog().await })
     }
 
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.wait(|store| async move { store.parked().await })
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        let filter = filter.clone();
+        self.wait(|store| async move { store.at_stake(&filter).await })
+    }
+
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
         let filter = filter.clone();
         self.wait(|store| async move { store.count(&filter).await })
@@ -187,6 +197,11 @@ impl Store for Blocking {
     async fn release(&self, unused: &[TaskRef], now: At) -> Result<(), Trouble> {
         let unused = unused.to_vec();
         self.wait(move |store| async move { store.release(&unused, now).await })
+    }
+
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        let (unused, lane) = (unused.clone(), lane.clone());
+        self.wait(move |store| async move { store.redirect(&unused, &lane, due_at).await })
     }
 
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {

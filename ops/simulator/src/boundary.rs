@@ -1,5 +1,5 @@
 //! The boundaries of a process: each port call, before and after its effect, by name. A script says what happens at
-//! one of them; a list keeps those that were crossed.
+//! some of them; a list keeps those that were crossed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,15 +30,21 @@ pub enum Act {
 pub struct Boundary {
     /// The port call and the side: `commit settle initiate:after`.
     pub name: String,
-    /// Which crossing, from 1.
+    /// Which crossing by any process, from 1.
     pub nth: u32,
 }
 
-/// The name that every boundary answers to.
-pub const ANY: &str = "*";
+/// Where something happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At this boundary, whoever crosses it.
+    At(Boundary),
+    /// In the recovery: the n-th boundary with work, from 1, that processes cross which are alive after the first death.
+    Recovering(u32),
+}
 
-/// What happens at boundaries, in this order.
-pub type Script = Vec<(Boundary, Act)>;
+/// What happens at boundaries. Each act waits for its own place.
+pub type Script = Vec<(Place, Act)>;
 
 /// The boundaries of a world.
 #[derive(Debug, Default)]
@@ -46,12 +52,23 @@ pub struct Boundaries {
     state: Option<Mutex<State>>,
 }
 
+/// What a script came to.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// Every boundary that was crossed, in order.
+    pub crossed: Vec<Boundary>,
+    /// How many boundaries with work were crossed after the first death.
+    pub recovering: u32,
+    /// What did not happen, since its place was never crossed.
+    pub left: Script,
+}
+
 #[derive(Debug, Default)]
 struct State {
     script: Script,
-    /// Crossings after this many steps of the script are counted anew for the next one.
     counts: BTreeMap<String, u32>,
-    crossed_since: u32,
+    somebody_died: bool,
+    recovering: u32,
     crossed: Vec<Boundary>,
 }
 
@@ -61,33 +78,54 @@ impl Boundaries {
         Boundaries { state: Some(Mutex::new(State { script, ..State::default() })) }
     }
 
-    /// A boundary is crossed; answers what happens there.
+    /// A process that is alive crosses a boundary; answers what happens there.
     pub fn crossed(&self, name: &(dyn Fn() -> String + Sync), edge: Edge) -> Option<Act> {
         let mut state = self.state.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let side = match edge {
             Edge::Before => "before",
             Edge::After => "after",
         };
-        let name = format!("{}:{side}", name());
+        let name = name();
+        let works = is_work(&name);
+        let name = format!("{name}:{side}");
         let count = state.counts.entry(name.clone()).or_insert(0);
         *count += 1;
         let boundary = Boundary { name, nth: *count };
         state.crossed.push(boundary.clone());
-        let any = state.crossed_since;
-        state.crossed_since += 1;
-        let reached = |next: &Boundary| *next == boundary || next.name == ANY && next.nth == any + 1;
-        if state.script.first().is_some_and(|(next, _)| reached(next)) {
-            // What comes next counts from here.
-            state.counts.clear();
-            state.crossed_since = 0;
-            return Some(state.script.remove(0).1);
-        }
-        None
+        state.recovering += u32::from(state.somebody_died && works);
+        let recovering = state.recovering;
+        let here = |place: &Place| match place {
+            Place::At(there) => *there == boundary,
+            Place::Recovering(nth) => works && recovering >= *nth,
+        };
+        // What is to happen at this very boundary goes first: the recovery has a next one.
+        let exactly = state.script.iter().position(|(place, _)| matches!(place, Place::At(_)) && here(place));
+        let next = exactly.or_else(|| state.script.iter().position(|(place, _)| here(place)))?;
+        let (_, act) = state.script.remove(next);
+        state.somebody_died |= act == Act::Crash;
+        Some(act)
     }
 
-    /// Every boundary that was crossed, in order.
-    pub fn all(&self) -> Vec<Boundary> {
+    /// What was crossed, and what is left of the script.
+    pub fn played(&self) -> Played {
         let state = self.state.as_ref().map(|state| state.lock().unwrap_or_else(PoisonError::into_inner));
-        state.map_or_else(Vec::new, |state| state.crossed.clone())
+        state.map_or_else(Played::default, |state| Played {
+            crossed: state.crossed.clone(),
+            recovering: state.recovering,
+            left: state.script.clone(),
+        })
     }
+}
+
+/// What a claim is called that brought something.
+pub const CLAIM_OF_WORK: &str = "claim of work";
+
+/// Whether something goes on at a boundary of this name: a claim that brought something, a commit, a question to a
+/// provider. The rest are looks, and what keeps claims alive.
+fn is_work(name: &str) -> bool {
+    let idle = [
+        "lanes", "claim", "renew", "release", "load", "started", "history", "tasks", "heard", "controls",
+        "control", "slow",
+    ];
+    !idle.contains(&name)
 }

@@ -19,13 +19,15 @@ pub enum Rule {
     Compensated,
     /// I6: revisions without gaps, and no word of a claim that is gone.
     SingleWriter,
-    /// I7: no timer is early.
+    /// I7: no timer is early, and none is late while nothing is wrong.
     Punctual,
     /// I8: the history is whole and tells the state.
     Audit,
     /// I9: events once, in any order.
     EventsOnce,
-    /// I11: one start for a key.
+    /// I10: what a transition promises to tell is told once, and nothing else is.
+    ToldOnce,
+    /// I11: one start for a key, and whoever uses it for another order learns that it is taken.
     StartsOnce,
     /// I12: something leads on from every live instance.
     NoLimbo,
@@ -48,6 +50,7 @@ impl Rule {
             Rule::Punctual => "I7",
             Rule::Audit => "I8",
             Rule::EventsOnce => "I9",
+            Rule::ToldOnce => "I10",
             Rule::StartsOnce => "I11",
             Rule::NoLimbo => "I12",
             Rule::Held => "I14",

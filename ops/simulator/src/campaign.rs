@@ -85,6 +85,11 @@ pub struct Failed {
 
 /// Runs a campaign on as many threads as there are cores. Ends early at a breach.
 pub fn run(args: Args) -> Report {
+    run_prepared(args, &|| {})
+}
+
+/// The same, where each thread that runs worlds prepares itself first.
+pub fn run_prepared(args: Args, prepare: &(dyn Fn() + Sync)) -> Report {
     let clock = AnchoredClock::wall();
     let began = clock.now();
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -93,6 +98,7 @@ pub fn run(args: Args) -> Report {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                prepare();
                 while !stop.load(Ordering::Acquire) {
                     let number = next.fetch_add(1, Ordering::AcqRel);
                     if number >= args.worlds {
@@ -109,6 +115,7 @@ pub fn run(args: Args) -> Report {
     });
     let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
     let took = clock.now().since(began);
+    prepare();
     summed_up(args, &ended, took)
 }
 

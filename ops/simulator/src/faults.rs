@@ -4,7 +4,7 @@
 //! workflow has its own throw. So a fault can be taken out of a run and the others stay where they were, which is what
 //! [`crate::shrink`] lives on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::chance::Chance;
@@ -20,6 +20,14 @@ pub enum Fault {
     StoreUnknownLost,
     /// The store takes its time.
     StoreSlow,
+    /// The database restarts: neither reads nor writes for a while.
+    StoreRestarts,
+    /// The disk is full: no writes for a while.
+    DiskFull,
+    /// No connection is free: calls wait, and are refused, for a while.
+    PoolEmpty,
+    /// The database's clock goes forward, and the processes' one after the other.
+    ClockJump,
     /// The process dies.
     Crash,
     /// The process that was started in place of a dead one dies too.
@@ -72,18 +80,79 @@ pub enum Fault {
     CallbackDuplicated,
     /// A callback comes after a later one.
     CallbackLate,
-    /// A callback about a payment that nobody has, or that says more than is true.
+    /// A callback comes days later, when all is over.
+    CallbackDaysLate,
+    /// A callback that no bank sent.
     CallbackForged,
+    /// A callback about a payment that nobody has.
+    NobodysCallback,
+    /// A forged callback that says of a pending payment that it is executed, under the name of the word to come.
+    CallbackClaims,
     /// Two starts under one key at once.
     StartTwice,
     /// A start under a key that another order has.
     StartOther,
     /// The client hangs up before the answer.
     HangUp,
-    /// Somebody wants it taken back.
+    /// The client has no answer and never asks again.
+    NeverRetries,
+    /// Somebody wants it taken back. No fault, but something that a run may do without.
     CancelAsked,
-    /// An operator holds payments back for a while.
+    /// An operator holds payments back for a while. No fault either.
     Held,
+}
+
+impl Fault {
+    /// Everything that is one.
+    pub const ALL: [Fault; 42] = [
+        Fault::StoreRefused,
+        Fault::StoreUnknownWritten,
+        Fault::StoreUnknownLost,
+        Fault::StoreSlow,
+        Fault::StoreRestarts,
+        Fault::DiskFull,
+        Fault::PoolEmpty,
+        Fault::ClockJump,
+        Fault::Crash,
+        Fault::CrashInRecovery,
+        Fault::Pause,
+        Fault::Deploy,
+        Fault::ConnectionRefused,
+        Fault::ResetBefore,
+        Fault::ResetAfter,
+        Fault::ReplyLost,
+        Fault::ReplyLate,
+        Fault::RequestSlow,
+        Fault::RequestDuplicated,
+        Fault::ReplyTruncated,
+        Fault::ReplyOversized,
+        Fault::ReplyAlien,
+        Fault::ErrorBefore,
+        Fault::ErrorAfter,
+        Fault::TooManyWithWish,
+        Fault::TooMany,
+        Fault::TokenExpired,
+        Fault::NotFound,
+        Fault::LookupMissed,
+        Fault::StatusStale,
+        Fault::RepetitionRefused,
+        Fault::Outage,
+        Fault::CallbackDuplicated,
+        Fault::CallbackLate,
+        Fault::CallbackDaysLate,
+        Fault::CallbackForged,
+        Fault::StartTwice,
+        Fault::StartOther,
+        Fault::HangUp,
+        Fault::NeverRetries,
+        Fault::NobodysCallback,
+        Fault::CallbackClaims,
+    ];
+
+    /// Whether it is what people may do at any time.
+    fn is_everyday(self) -> bool {
+        matches!(self, Fault::CancelAsked | Fault::Held)
+    }
 }
 
 /// Which faults may strike.
@@ -107,6 +176,21 @@ pub struct Strike {
     pub fault: Fault,
 }
 
+/// A fault that is about to strike; it counts once it has had an effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Blow {
+    strike: Strike,
+    /// Decides how hard.
+    pub chance: Chance,
+}
+
+impl Blow {
+    /// What it is.
+    pub fn fault(&self) -> Fault {
+        self.strike.fault
+    }
+}
+
 /// Kinds of fault, each with how often it strikes in 10,000 calls.
 pub type Rates = [(Fault, u32)];
 
@@ -126,6 +210,7 @@ struct Struck {
     /// How often something could have struck at a place.
     throws: HashMap<(&'static str, u64), u64>,
     strikes: Vec<Strike>,
+    counted: HashSet<u64>,
 }
 
 impl Faults {
@@ -136,6 +221,13 @@ impl Faults {
 
     /// What strikes at a place this time, if anything, with the chance that decides how hard.
     pub fn at(&self, place: &'static str, subject: u64, rates: &Rates) -> Option<(Fault, Chance)> {
+        let blow = self.threat(place, subject, rates)?;
+        self.struck(&blow);
+        Some((blow.fault(), blow.chance))
+    }
+
+    /// What is about to strike there, where that would have any effect; for the caller to count.
+    pub fn threat(&self, place: &'static str, subject: u64, rates: &Rates) -> Option<Blow> {
         let mut struck = self.lock();
         let nth = struck.throws.entry((place, subject)).or_insert(0);
         *nth += 1;
@@ -150,8 +242,25 @@ impl Faults {
             return None;
         }
         let fault = chance.weighted(rates)?;
-        struck.strikes.push(Strike { id, fault });
-        Some((fault, chance))
+        Some(Blow { strike: Strike { id, fault }, chance })
+    }
+
+    /// A blow had its effect.
+    pub fn struck(&self, blow: &Blow) {
+        self.took_place(blow.strike);
+    }
+
+    /// What was planned with the world had its effect. It counts once.
+    pub fn took_place(&self, strike: Strike) {
+        let mut struck = self.lock();
+        if struck.counted.insert(strike.id) {
+            struck.strikes.push(strike);
+        }
+    }
+
+    /// Whether what was planned with the world may take place.
+    pub fn may(&self, id: u64) -> bool {
+        self.allowed.allows(id)
     }
 
     /// Whether one kind of fault strikes at a place this time.
@@ -161,9 +270,9 @@ impl Faults {
 
     /// A strike that was planned with the world, if it may take place.
     pub fn planned(&self, fault: Fault, id: u64) -> bool {
-        let may = self.allowed.allows(id);
+        let may = self.may(id);
         if may {
-            self.lock().strikes.push(Strike { id, fault });
+            self.took_place(Strike { id, fault });
         }
         may
     }
@@ -196,7 +305,7 @@ impl Allowed {
 /// How often each kind struck.
 pub fn counted(strikes: &[Strike]) -> BTreeMap<Fault, u64> {
     let mut counts = BTreeMap::new();
-    for strike in strikes {
+    for strike in strikes.iter().filter(|strike| !strike.fault.is_everyday()) {
         *counts.entry(strike.fault).or_insert(0) += 1;
     }
     counts

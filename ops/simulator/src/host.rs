@@ -10,7 +10,7 @@ use workers::store::NodeId;
 
 use crate::boundary::{Act, Boundaries, Edge};
 use crate::chance::Chance;
-use crate::faults::{Fault, Faults};
+use crate::faults::{Blow, Fault, Faults};
 use crate::log::Log;
 use crate::ports::Virtual;
 
@@ -44,6 +44,8 @@ pub struct Host {
     goes_on: Arc<Notify>,
     /// Port calls that are left to it; more than it ever makes unless it is to die early.
     fuse: AtomicU64,
+    /// What blows the fuse.
+    early: Option<Blow>,
     surroundings: Surroundings,
 }
 
@@ -71,10 +73,10 @@ const AT_BOUNDARIES: [(Fault, u32); 2] = [(Fault::Crash, 25), (Fault::Pause, 15)
 
 impl Host {
     /// A process that runs.
-    pub fn running(slot: usize, start: u64, fuse: Option<u64>, surroundings: Surroundings) -> Arc<Self> {
-        let fuse = AtomicU64::new(fuse.unwrap_or(u64::MAX));
+    pub fn running(slot: usize, start: u64, early: Option<Blow>, surroundings: Surroundings) -> Arc<Self> {
+        let fuse = AtomicU64::new(early.map_or(u64::MAX, |mut blow| 1 + blow.chance.below(12)));
         let (node, life, goes_on) = (OnceLock::new(), Mutex::new(Life::Running), Arc::default());
-        Arc::new(Host { slot, start, node, life, goes_on, fuse, surroundings })
+        Arc::new(Host { slot, start, node, life, goes_on, fuse, early, surroundings })
     }
 
     /// Before or after the effect of a port call: here processes die and stand still. Does not come back in a dead one.
@@ -87,6 +89,8 @@ impl Host {
     ) -> Crossed {
         *self.surroundings.crossings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let mut crossed = Crossed::On;
+        // Nothing happens to a process that is dead, nor to one that stands still before it goes on.
+        self.is_able().await;
         match self.acts(place, subject, name, edge) {
             Some(Act::Crash) => self.crash(),
             Some(Act::Pause(still)) => self.stands_still(still),
@@ -109,6 +113,9 @@ impl Host {
             return Some(act);
         }
         if self.fuse.fetch_sub(1, Ordering::AcqRel) == 0 {
+            if let Some(early) = &self.early {
+                faults.struck(early);
+            }
             return Some(Act::Crash);
         }
         let place = match (place, edge) {

@@ -18,6 +18,7 @@ use crate::log::Log;
 use crate::plan::Plan;
 use crate::ports::Virtual;
 use crate::registry::Registry;
+use crate::world::RESYNC;
 
 /// The judge of a world.
 pub struct Judge {
@@ -25,6 +26,8 @@ pub struct Judge {
     pub plan: Arc<Plan>,
     /// Its time.
     pub clock: Arc<Virtual>,
+    /// What its database takes for the time.
+    pub database: Arc<Virtual>,
     /// The truth.
     pub bank: Arc<Bank>,
     /// Whose payments they are.
@@ -59,12 +62,22 @@ impl Judge {
     /// Has seen nothing.
     pub fn new(
         plan: Arc<Plan>,
-        clock: Arc<Virtual>,
+        (clock, database): (Arc<Virtual>, Arc<Virtual>),
         bank: Arc<Bank>,
         registry: Arc<Registry>,
         (breaches, log): (Arc<Breaches>, Arc<Log>),
     ) -> Self {
-        Judge { plan, clock, bank, registry, breaches, log, seen: Mutex::default(), ended: Notify::new() }
+        Judge {
+            plan,
+            clock,
+            database,
+            bank,
+            registry,
+            breaches,
+            log,
+            seen: Mutex::default(),
+            ended: Notify::new(),
+        }
     }
 
     /// An operation was committed.
@@ -105,18 +118,19 @@ impl Judge {
 
     /// Tasks were claimed. What counts is the time at which that happened, not the one that the claimer went by: it may
     /// have waited for the store since.
-    pub fn claimed(&self, claimed: &[Claimed]) {
+    pub fn claimed(&self, claimed: &[Claimed], now: At) {
         for one in claimed {
             let task = &one.task;
             let mut seen = self.seen();
             let Some(stand) = seen.instances.get_mut(&task.instance) else { continue };
-            stand.fences.insert((task.name.clone(), task.born), task.fence);
+            let first = stand.fences.insert((task.name.clone(), task.born), task.fence).is_none();
+            let due = stand.due.get(&task.name).filter(|(born, _)| *born == task.born).map(|(_, due)| *due);
             // A claim may be heard of after its task was armed anew: it is of the one before then.
-            let early = stand
-                .due
-                .get(&task.name)
-                .is_some_and(|(born, due)| *born == task.born && self.clock.now() < *due);
+            let early = due.is_some_and(|due| self.database.now() < due);
             drop(seen);
+            if let Some(due) = due.filter(|_| first && task.name.is_timer()) {
+                self.is_in_time(task, due, now);
+            }
             if early {
                 self.breach(
                     Rule::Punctual,
@@ -125,6 +139,23 @@ impl Judge {
                 );
             }
         }
+    }
+
+    /// A timer is not late once nothing has been wrong for a while: everybody is back, and nobody's claim has to lapse.
+    fn is_in_time(&self, timer: &TaskRef, due: At, now: At) {
+        let jump = self.plan.jump.map_or(Duration::ZERO, |jump| jump.by + RESYNC);
+        let healthy = self.plan.epoch.plus(self.plan.calm_at + RECOVERY + jump);
+        // A process learns of a timer that another one armed when it looks the next time.
+        let latest = LATEST.max(self.plan.quiet + LATEST);
+        let late = now.since(due);
+        if due >= healthy && late > latest {
+            self.breach(Rule::Punctual, timer.instance, format!("{} is {late:?} late", timer.name));
+        }
+    }
+
+    /// How many instances there are.
+    pub fn instances(&self) -> usize {
+        self.seen().instances.len()
     }
 
     /// How many instances have not come to their end.
@@ -197,7 +228,8 @@ impl Judge {
         let untrue = match instance.status {
             Status::Processing => None,
             Status::Queued => (executed > 0 || live).then_some(Rule::Truthful),
-            Status::Completed => (executed != 1).then_some(Rule::Truthful),
+            Status::Completed if executed == 1 => live.then_some(Rule::MoneyOnce),
+            Status::Completed => Some(Rule::Truthful),
             Status::Failed | Status::Cancelled if executed > 0 => Some(Rule::Truthful),
             Status::Failed | Status::Cancelled => live.then_some(Rule::Compensated),
         };
@@ -276,6 +308,11 @@ impl Judge {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// So late at most does a timer fire while nothing is wrong.
+const LATEST: Duration = Duration::from_secs(5);
+/// So long after the last fault everybody is back: the longest that a process stands still, and a claim that lapses.
+const RECOVERY: Duration = Duration::from_mins(15);
 
 /// Whether a timer counts from the acceptance of the order.
 fn is_promised(task: &TaskName) -> bool {

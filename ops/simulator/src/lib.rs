@@ -13,7 +13,8 @@
 //!
 //! What is not here: a process that stands still between its fence and the wire for longer than an attempt may take,
 //! and then sends. Without a key at the bank nobody at our end can take that back; the attempt's own time limit is
-//! what ends it. And the wall clock: the engine never asks it, so that its jumps have nothing to act upon.
+//! what ends it. And the machines' wall clocks: the engine never asks them, so that their jumps have nothing to act upon; what
+//! jumps is the database's, which each process asks for the time now and then.
 
 #![expect(clippy::expect_used, reason = "a simulation that cannot be set up has nothing to go on with")]
 

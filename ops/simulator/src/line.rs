@@ -19,10 +19,10 @@ use crate::bank::{Asked, Bank, proxy, too_many};
 use crate::boundary::Edge;
 use crate::breach::Rule;
 use crate::chance::Chance;
-use crate::faults::{Fault, Faults, Rates};
+use crate::faults::{Fault, Faults, Rates, Strike};
 use crate::host::{Crossed, Host};
 use crate::judge::Judge;
-use crate::plan::{LONGEST_WIRE, Silence};
+use crate::plan::{LONGEST_WIRE, Plan, Silence};
 use crate::registry;
 
 /// A process' line.
@@ -107,12 +107,29 @@ impl Line {
         if let Some(silence) = self.silence() {
             return silent(silence, within).await;
         }
-        let fault = self.faults.at(question.place, question.number, CALLS);
-        let (fault, mut chance) = match fault {
-            Some((fault, chance)) => (Some(fault), chance),
-            None => (None, self.judge.plan.chance.fork(question.place, question.number)),
+        let mut usual = self.judge.plan.chance.fork(question.place, question.number);
+        let way = usual.between(Duration::from_millis(1), USUAL_WAY);
+        let blow = self.faults.threat(question.place, question.number, CALLS);
+        let blow = blow.filter(|blow| self.matters(blow.fault(), question));
+        let (fault, mut chance) = (blow.map(|blow| blow.fault()), blow.map_or(usual, |blow| blow.chance));
+        let strikes = || {
+            if let Some(blow) = &blow {
+                self.faults.struck(blow);
+            }
         };
-        let way = chance.between(Duration::from_millis(1), USUAL_WAY);
+        let early = [
+            Fault::ConnectionRefused,
+            Fault::ResetBefore,
+            Fault::ErrorBefore,
+            Fault::TooManyWithWish,
+            Fault::TooMany,
+            Fault::TokenExpired,
+            Fault::RequestSlow,
+            Fault::RequestDuplicated,
+        ];
+        if fault.is_some_and(|fault| early.contains(&fault)) {
+            strikes();
+        }
         match fault {
             Some(Fault::ConnectionRefused) => return Err(HttpFault::NotSent("no connection")),
             Some(Fault::ResetBefore) => return Err(HttpFault::Unknown("the connection was reset")),
@@ -125,7 +142,7 @@ impl Line {
                 return Ok(too_many(Some(&self.wish(chance))));
             }
             Some(Fault::TooMany) => return Ok(too_many(None)),
-            Some(Fault::TokenExpired) if self.judge.plan.tokens => return Ok(expired()),
+            Some(Fault::TokenExpired) => return Ok(expired()),
             _ => {}
         }
         let there = match fault {
@@ -134,6 +151,9 @@ impl Line {
         };
         let answered = self.deliver(request, there, fault, question);
         let reply = timeout(within, answered).await;
+        if reply.is_ok() {
+            strikes();
+        }
         match (fault, reply) {
             (Some(Fault::ResetAfter), Ok(_)) => Err(HttpFault::Unknown("the connection was reset")),
             (Some(Fault::ReplyLost | Fault::ReplyLate), Ok(_)) => {
@@ -165,14 +185,15 @@ impl Line {
     ) -> impl Future<Output = Option<HttpReply>> + use<> {
         let (answer, answered) = oneshot::channel();
         let (bank, judge, store) = (Arc::clone(&self.bank), Arc::clone(&self.judge), Arc::clone(&self.store));
+        let under_way = bank.sets_out();
         tokio::spawn(async move {
+            let _under_way = under_way;
             sleep(there).await;
             if question.place == INITIATE {
                 judge_arrival(&judge, &*store, &request).await;
             }
             let first = bank.answer(&request);
-            let again = fault == Some(Fault::RequestDuplicated) && may_come_twice(&judge, question);
-            let again = again && first.reply.status.is_success();
+            let again = fault == Some(Fault::RequestDuplicated);
             sleep(first.after).await;
             // Whoever asked may have stopped waiting.
             let _ = answer.send(first.reply);
@@ -184,12 +205,22 @@ impl Line {
         async { answered.await.ok() }
     }
 
+    /// Whether a fault has any effect on a question.
+    fn matters(&self, fault: Fault, question: Question) -> bool {
+        (fault != Fault::TokenExpired || self.judge.plan.tokens)
+            && (fault != Fault::RequestDuplicated || may_come_twice(&self.judge, question))
+    }
+
     /// How the aggregator is away at this moment, if it is.
     fn silence(&self) -> Option<Silence> {
         let Judge { plan, clock, .. } = &*self.judge;
         let (from, to, silence) = plan.outage?;
         let now = clock.now().since(plan.epoch);
-        (from <= now && now < to).then_some(silence)
+        if now < from || to <= now {
+            return None;
+        }
+        self.faults.took_place(Strike { id: outage_id(plan), fault: Fault::Outage });
+        Some(silence)
     }
 
     fn wish(&self, mut chance: Chance) -> String {
@@ -260,6 +291,11 @@ impl Line {
 }
 
 const INITIATE: &str = "initiate";
+
+/// Names the outage of a world among its faults.
+pub fn outage_id(plan: &Plan) -> u64 {
+    plan.chance.fork("outage", 0).bits()
+}
 
 /// Whatever arrives was committed before: the instance, the key and the very order.
 async fn judge_arrival(judge: &Judge, store: &dyn Store, request: &HttpRequest) {

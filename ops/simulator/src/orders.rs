@@ -76,6 +76,20 @@ fn qr_payment(engine: &Engine, order: &Order, id: WorkflowId, minor: i64) -> qr_
     qr_payment::accept(ask, engine.now()).expect("the plan keeps every rule of acceptance")
 }
 
+/// Whether a payment says what the client ordered: amount, currency, debtor, creditor.
+pub fn is_as_ordered(
+    order: &Order,
+    minor: i64,
+    asked: Option<i64>,
+    (currency, debtor, creditor): &(String, String, String),
+) -> bool {
+    asked == Some(minor) && currency == "NOK" && debtor == DEBTOR && creditor == creditor_of(order)
+}
+
+fn creditor_of(order: &Order) -> &'static str {
+    PAYEES.get(order.payee).copied().unwrap_or(DEBTOR)
+}
+
 fn payer(order: &Order) -> Payer {
     Payer {
         user: OWNER.parse().expect("an id of this form"),
@@ -95,7 +109,7 @@ fn payer(order: &Order) -> Payer {
 fn payee(order: &Order) -> Payee {
     Payee {
         name: Private::from("Marko Petrovic".to_owned()),
-        account: CreditorAccount::Iban(iban(PAYEES.get(order.payee).copied().unwrap_or(DEBTOR))),
+        account: CreditorAccount::Iban(iban(creditor_of(order))),
         agent: None,
         domestic: order.kind == Kind::QrPayment,
     }

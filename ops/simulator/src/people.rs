@@ -9,13 +9,13 @@ use tokio::time::{sleep, timeout};
 use workers::engine::{Engine, Started, Told};
 use workers::ports::Clock as _;
 use workers::store::{Filter, InboxKey, Instance};
-use workflows::ids::WorkflowId;
+use workflows::ids::{EndToEndId, TransactionId, WorkflowId};
 use workflows::payment::{By, Event, Truth};
 
-use crate::bank::Callback;
+use crate::bank::{self, Callback, UnderWay};
 use crate::breach::Rule;
 use crate::chance::Chance;
-use crate::faults::Fault;
+use crate::faults::{Blow, Fault, Rates};
 use crate::orders;
 use crate::plan::{Order, Wish};
 use crate::ports::ordered;
@@ -45,36 +45,71 @@ pub async fn client(world: Arc<World>, order: Order) {
     sleep(order.at).await;
     let chance = world.plan.chance.fork("client", order.number);
     let twice = world.faults.one("client", order.number, Fault::StartTwice, 800);
-    let other = world.faults.one("client other", order.number, Fault::StartOther, 500);
+    let other = world.faults.threat("client other", order.number, &[(Fault::StartOther, 500)]);
+    let usual = Try { chance, minor: order.minor, other, gives_up: None };
     if twice.is_some() {
-        tokio::spawn(starts(Arc::clone(&world), order.clone(), chance.fork("again", 0), order.minor));
+        let again = Try { chance: chance.fork("again", 0), ..usual };
+        tokio::spawn(errand(Arc::clone(&world), order.clone(), again));
     }
     if other.is_some() {
-        tokio::spawn(starts(Arc::clone(&world), order.clone(), chance.fork("other", 0), order.minor + 1));
+        let other = Try { chance: chance.fork("other", 0), minor: order.minor + 1, ..usual };
+        tokio::spawn(errand(Arc::clone(&world), order.clone(), other));
     }
-    let Some(id) = starts(Arc::clone(&world), order.clone(), chance, order.minor).await else { return };
+    let gives_up = world.faults.threat("client once", order.number, &[(Fault::NeverRetries, 500)]);
+    let own = Try { gives_up, ..usual };
+    let Some(id) = starts(Arc::clone(&world), order.clone(), own).await else { return };
     if let Some((after, wish)) = order.cancel
         && world.faults.planned(Fault::CancelAsked, world.plan.chance.fork("cancel", order.number).bits())
     {
-        tokio::spawn(wishes(Arc::clone(&world), id, after, wish));
+        tokio::spawn(wishes(Arc::clone(&world), id, after, wish, world.bank.sets_out()));
     }
     watches(world, id).await;
 }
 
+/// How somebody starts an order.
+#[derive(Clone, Copy)]
+struct Try {
+    chance: Chance,
+    /// The amount.
+    minor: i64,
+    /// Somebody uses the same key for another order.
+    other: Option<Blow>,
+    /// Whoever has no answer to the first try asks no more.
+    gives_up: Option<Blow>,
+}
+
+/// A start beside the client's own.
+async fn errand(world: Arc<World>, order: Order, how: Try) {
+    let _under_way = world.bank.sets_out();
+    // What comes of it is the client's to see.
+    let _ = starts(Arc::clone(&world), order, how).await;
+}
+
 /// Tries to start until there is an answer.
-async fn starts(world: Arc<World>, order: Order, mut chance: Chance, minor: i64) -> Option<WorkflowId> {
+async fn starts(world: Arc<World>, order: Order, how: Try) -> Option<WorkflowId> {
+    let Try { mut chance, minor, .. } = how;
     for nth in 0..TRIES {
         if let Some(engine) = world.any_engine(&mut chance) {
             let bits = u128::from(chance.bits()) << 64 | u128::from(chance.bits());
             let id = WorkflowId::new(ordered(world.clock.now(), bits));
             world.registry.note(id, order.number, minor);
-            let hang_up = world.faults.one("hang up", order.number, Fault::HangUp, 500);
-            let patience = hang_up.map_or(PATIENCE, |mut chance| {
-                chance.spread(Duration::from_micros(100), Duration::from_secs(1))
+            let hang_up = world.faults.threat("hang up", order.number, &[(Fault::HangUp, 500)]);
+            let patience = hang_up.map_or(PATIENCE, |mut blow| {
+                blow.chance.spread(Duration::from_micros(100), Duration::from_secs(1))
             });
-            let started = timeout(patience, orders::start(&engine, &order, id, minor)).await;
-            if let Ok(Ok(started)) = started {
-                return Some(world.answered(&order, started).await);
+            match timeout(patience, orders::start(&engine, &order, id, minor)).await {
+                Ok(Ok(started)) => return Some(world.answered(&order, how, started).await),
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    if let Some(hang_up) = &hang_up {
+                        world.faults.struck(hang_up);
+                    }
+                }
+            }
+            if let Some(gives_up) = &how.gives_up {
+                world.faults.struck(gives_up);
+                world.given_up().insert(order.number);
+                return None;
             }
         }
         sleep(chance.spread(Duration::from_millis(500), Duration::from_secs(1 << nth.min(6)))).await;
@@ -106,7 +141,7 @@ async fn watches(world: Arc<World>, id: WorkflowId) {
 }
 
 /// Wants it taken back, once.
-async fn wishes(world: Arc<World>, id: WorkflowId, after: Duration, wish: Wish) {
+async fn wishes(world: Arc<World>, id: WorkflowId, after: Duration, wish: Wish, _under_way: UnderWay) {
     sleep(after).await;
     let wishers: &[By] = match wish {
         Wish::Payer => &[By::User],
@@ -156,22 +191,57 @@ async fn hint(world: Arc<World>, callback: Callback) {
     }
 }
 
+/// How often callbacks are forged.
+const FORGED: &Rates =
+    &[(Fault::CallbackForged, 500), (Fault::NobodysCallback, 200), (Fault::CallbackClaims, 500)];
+
 /// Callbacks that no bank sent, about payments of any kind.
 pub fn forges(world: &Arc<World>) {
     for order in &world.plan.orders {
-        let Some(mut chance) = world.faults.one("forged", order.number, Fault::CallbackForged, 1_000) else {
-            continue;
-        };
-        let (world, number) = (Arc::clone(world), order.number);
-        tokio::spawn(async move {
-            sleep(chance.spread(Duration::from_secs(1), Duration::from_mins(10))).await;
-            let Some(engine) = world.any_engine(&mut chance) else { return };
-            let started = timeout(PATIENCE, engine.started(orders::SCOPE, &format!("order-{number}"))).await;
-            if let Ok(Ok(Some(instance))) = started {
-                let said = engine.tell(instance.id, &Event::Hinted, "nobody", None);
-                let _ = timeout(PATIENCE, said).await;
+        if let Some(forged) = world.faults.threat("forged", order.number, FORGED) {
+            tokio::spawn(forge(Arc::clone(world), order.number, forged));
+        }
+    }
+}
+
+/// Sends one; it counts where somebody took it.
+async fn forge(world: Arc<World>, number: u64, forged: Blow) {
+    let _under_way = world.bank.sets_out();
+    let mut chance = forged.chance;
+    sleep(chance.spread(Duration::from_secs(1), Duration::from_mins(10))).await;
+    let Some(engine) = world.any_engine(&mut chance) else { return };
+    let key = |event: String| Some(InboxKey { source: "bank".into(), event: event.into() });
+    if forged.fault() == Fault::NobodysCallback {
+        let nobody = WorkflowId::new(u128::from(chance.bits()));
+        let told = engine.tell(nobody, &Event::Hinted, "nobody", key(format!("nobody-{number}")));
+        if let Ok(Ok(told)) = timeout(PATIENCE, told).await {
+            world.faults.struck(&forged);
+            if !matches!(told, Told::NotFound) {
+                let what = "a callback about a payment that nobody has was taken".to_owned();
+                world.judge.breaches.add(Rule::EventsOnce, Some(number), what);
             }
-        });
+        }
+        return;
+    }
+    let started = timeout(PATIENCE, engine.started(orders::SCOPE, &format!("order-{number}"))).await;
+    let Ok(Ok(Some(instance))) = started else { return };
+    let key = if forged.fault() == Fault::CallbackClaims {
+        // Nothing is as it says, and the bank's own word of it will come under the very name.
+        if world.bank.truth(number) != (0, true) {
+            return;
+        }
+        let end_to_end = EndToEndId::of(TransactionId::from(instance.id));
+        key(format!("{end_to_end}-{}", world.executed_code(number)))
+    } else {
+        None
+    };
+    if let Ok(Ok(Told::Moved(instance))) =
+        timeout(PATIENCE, engine.tell(instance.id, &Event::Hinted, "nobody", key.clone())).await
+    {
+        world.faults.struck(&forged);
+        if let Some(key) = key {
+            world.heard(number, &key, instance.seq);
+        }
     }
 }
 
@@ -222,8 +292,13 @@ async fn resolves(world: &Arc<World>, engine: &Engine, instance: &Instance) {
 }
 
 impl World {
+    /// What the bank will say of an order once it is executed.
+    fn executed_code(&self, number: u64) -> &'static str {
+        self.plan.order(number).map_or("ACSC", bank::executed_code)
+    }
+
     /// A client has its answer: what it says is stored at that moment.
-    async fn answered(&self, order: &Order, started: Started) -> WorkflowId {
+    async fn answered(&self, order: &Order, how: Try, started: Started) -> WorkflowId {
         let (instance, new) = match started {
             Started::New(instance) => (instance, true),
             Started::Existing(instance) => (instance, false),
@@ -234,6 +309,15 @@ impl World {
             self.judge.breach(Rule::DurableAccept, instance.id, what);
         }
         let body = instance.start.body_hash.to_string();
+        if body != how.minor.to_string() {
+            if let Some(other) = &how.other {
+                self.faults.struck(other);
+            }
+            if new {
+                let what = format!("a start of {} is answered as a new one of {body}", how.minor);
+                self.judge.breach(Rule::StartsOnce, instance.id, what);
+            }
+        }
         self.note(Answer { number: order.number, id: instance.id, new, body });
         instance.id
     }

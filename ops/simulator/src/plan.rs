@@ -6,6 +6,9 @@ use workflows::payment::Terms;
 use workflows::time::At;
 
 use crate::chance::Chance;
+use crate::faults::Fault;
+use crate::ports::Jump;
+use crate::store::Away;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -28,7 +31,7 @@ pub enum Class {
     Flips,
     /// F: creates a payment after the caller has stopped waiting.
     Late,
-    /// G: tells by callbacks, twice and in any order, and seldom likes to be asked.
+    /// G: tells by callbacks, twice and in any order; finds nothing, and seldom answers when it is asked for a status.
     Callbacks,
 }
 
@@ -59,6 +62,10 @@ pub struct Plan {
     pub outage: Option<(Duration, Duration, Silence)>,
     /// From when to when an operator holds payments back.
     pub held: Option<(Duration, Duration)>,
+    /// When the store is away, and how.
+    pub store_away: Option<Away>,
+    /// When the database's clock goes forward, and how far.
+    pub jump: Option<Jump>,
     /// How wrong the aggregator's idea of the time is, in seconds.
     pub skew: i64,
 }
@@ -215,6 +222,15 @@ impl Plan {
             let from = draw.between(Duration::ZERO, 2 * MINUTE);
             (from, from + draw.spread(MINUTE, 2 * most))
         });
+        let store_away = draw.hits(2_000).then(|| {
+            let faults = [(Fault::StoreRestarts, 2), (Fault::DiskFull, 1), (Fault::PoolEmpty, 1)];
+            let fault = draw.weighted(&faults).unwrap_or(Fault::StoreRestarts);
+            let from = draw.between(Duration::ZERO, 3 * MINUTE);
+            Away { from, to: from + draw.spread(2 * SECOND, 5 * MINUTE), fault, id: draw.bits() }
+        });
+        let jump = draw
+            .hits(500)
+            .then(|| Jump { at: draw.between(Duration::ZERO, 6 * MINUTE), by: draw.spread(SECOND, HOUR) });
         let over = |window: Option<Duration>| window.unwrap_or_default();
         let calm_at = (8 * MINUTE).max(over(outage.map(|(_, to, _)| to))).max(over(held.map(|(_, to)| to)));
         let pace = if long { 10 * MINUTE } else { MINUTE };
@@ -224,7 +240,7 @@ impl Plan {
             epoch,
             orders: orders.collect(),
             processes: draw.weighted(&[(1, 4), (2, 4), (3, 2)]).unwrap_or(1),
-            hands: draw.weighted(&[(4, 1), (16, 2), (256, 4)]).unwrap_or(16),
+            hands: draw.weighted(&[(4, 1), (16, 2), (64, 4)]).unwrap_or(16),
             lease: draw.weighted(&[(10 * SECOND, 3), (3 * SECOND, 1), (MINUTE, 1)]).unwrap_or(10 * SECOND),
             quiet: draw.weighted(&[(Duration::from_millis(1_050), 1), (30 * SECOND, 9)]).unwrap_or(SECOND),
             tokens: draw.hits(3_000),
@@ -232,6 +248,8 @@ impl Plan {
             calm_at,
             outage,
             held,
+            store_away,
+            jump,
             skew: i64::try_from(draw.below(7_200)).unwrap_or(0) - 3_600,
         }
     }
@@ -282,6 +300,8 @@ impl Plan {
             calm_at: 2 * MINUTE,
             outage: (story == Story::Parked).then_some((Duration::ZERO, 30 * SECOND, Silence::Refuses)),
             held: None,
+            store_away: None,
+            jump: None,
             ..Plan::drawn(0, 0, 0)
         }
     }
@@ -387,9 +407,9 @@ const ATTEMPT: Duration = Duration::from_secs(40);
 fn terms(class: Class, window: Option<Duration>, (keyed, auto_start): (bool, bool), pace: Duration) -> Terms {
     let key = Some(window.unwrap_or(24 * HOUR));
     let (replay, lookup) = match class {
-        Class::KeyForEver | Class::Callbacks => (key, true),
+        Class::KeyForEver => (key, true),
         Class::KeyForAWhile => (key, keyed),
-        Class::KeyAlone => (key, false),
+        Class::KeyAlone | Class::Callbacks => (key, false),
         Class::LookupAlone => (None, true),
         Class::Blind => (None, false),
         Class::Flips | Class::Late => (key.filter(|_| keyed), true),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use workers::ports::{Clock, Ids};
@@ -10,12 +11,22 @@ use workflows::time::At;
 use crate::chance::Chance;
 
 /// The time of a world: what its runtime's timers run by. The wall clock of a simulated machine may jump as it likes;
-/// the engine never asks it, so there is none.
+/// the engine never asks it, so there is none. A database's clock may jump, and its processes follow.
 #[derive(Debug)]
 pub struct Virtual {
     epoch: At,
     began: Instant,
+    jump: Option<Jump>,
     seen: Arc<AtomicI64>,
+}
+
+/// A clock goes forward.
+#[derive(Clone, Copy, Debug)]
+pub struct Jump {
+    /// When, from the beginning.
+    pub at: Duration,
+    /// How far.
+    pub by: Duration,
 }
 
 /// What a world's clock showed when it was last looked at: the time of a database, for which the world stands still. It
@@ -27,7 +38,19 @@ impl Virtual {
     /// Standing at `epoch`. To be made within the runtime whose time it shows.
     pub fn beginning(epoch: At) -> Self {
         let seen = Arc::new(AtomicI64::new(epoch.as_micros()));
-        Virtual { epoch, began: Instant::now(), seen }
+        Virtual { epoch, began: Instant::now(), jump: None, seen }
+    }
+
+    /// Another clock of the same world, which jumps.
+    #[must_use]
+    pub fn jumping(&self, jump: Option<Jump>) -> Self {
+        let seen = Arc::new(AtomicI64::new(self.epoch.as_micros()));
+        Virtual { epoch: self.epoch, began: self.began, jump, seen }
+    }
+
+    /// How much time went by since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// What it shows to those outside.
@@ -38,7 +61,9 @@ impl Virtual {
 
 impl Clock for Virtual {
     fn now(&self) -> At {
-        let now = self.epoch.plus(self.began.elapsed());
+        let elapsed = self.began.elapsed();
+        let ahead = self.jump.filter(|jump| jump.at <= elapsed).map_or(Duration::ZERO, |jump| jump.by);
+        let now = self.epoch.plus(elapsed + ahead);
         self.seen.store(now.as_micros(), Ordering::Release);
         now
     }

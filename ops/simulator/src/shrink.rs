@@ -13,6 +13,8 @@ pub struct Shortest {
     pub orders: Vec<u64>,
     /// Its faults.
     pub faults: Vec<Fault>,
+    /// The same by where they struck, to run it again.
+    pub strikes: Vec<Strike>,
     /// Its log.
     pub lines: Vec<String>,
 }
@@ -43,7 +45,19 @@ pub fn shortest(args: Args, number: u64, outcome: &Outcome, breach: &Breach) -> 
     let kept = orders.clone();
     reduce(&mut faults, |fewer| search.still_fails(&kept, fewer));
     let lines = search.run(&orders, &faults, true).lines;
-    Shortest { orders, faults: faults.iter().map(|strike| strike.fault).collect(), lines }
+    let kinds = faults.iter().map(|strike| strike.fault).collect();
+    Shortest { orders, faults: kinds, strikes: faults, lines }
+}
+
+/// Runs the shortest run of a world again.
+pub fn again(args: Args, number: u64, shortest: &Shortest) -> Outcome {
+    run(args, number, (&shortest.orders, &shortest.strikes), true)
+}
+
+fn run(args: Args, number: u64, (orders, faults): (&[u64], &[Strike]), told: bool) -> Outcome {
+    let mut plan = Plan::drawn(args.seed, number, args.workflows_per_world);
+    plan.orders.retain(|order| orders.contains(&order.number));
+    run_plan(plan, Manner { allowed: only(faults), told, ..Manner::default() }, args.store)
 }
 
 /// Takes away halves, quarters, and at last single ones, as long as it fails without them.
@@ -82,8 +96,6 @@ impl Search {
     }
 
     fn run(&self, orders: &[u64], faults: &[Strike], told: bool) -> Outcome {
-        let mut plan = self.plan();
-        plan.orders.retain(|order| orders.contains(&order.number));
-        run_plan(plan, Manner { allowed: only(faults), told, ..Manner::default() }, self.args.store)
+        run(self.args, self.number, (orders, faults), told)
     }
 }

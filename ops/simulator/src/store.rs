@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,10 +14,11 @@ use workers::store::{
 };
 use workflows::engine::{Lane, Message};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
-use crate::boundary::Edge;
-use crate::faults::{Fault, Faults, Rates};
+use crate::boundary::{CLAIM_OF_WORK, Edge};
+use crate::faults::{Fault, Faults, Rates, Strike};
 use crate::host::{Crossed, Host};
 use crate::judge::Judge;
 
@@ -32,7 +34,25 @@ pub struct Connection {
     pub faults: Arc<Faults>,
     /// Who watches.
     pub judge: Arc<Judge>,
+    /// When the store is away.
+    pub away: Option<Away>,
 }
+
+/// The store is away for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Away {
+    /// From when, since the beginning.
+    pub from: Duration,
+    /// Until when.
+    pub to: Duration,
+    /// How.
+    pub fault: Fault,
+    /// Names it among the faults of the world.
+    pub id: u64,
+}
+
+/// So long a call waits for a connection when none is free.
+const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// What a write may come to.
 const WRITES: &Rates = &[
@@ -60,6 +80,9 @@ impl Connection {
     ) -> Result<T, Trouble> {
         let Asked { doing, subject, name, rates } = asked;
         self.host.cross(doing, subject, name, Edge::Before).await;
+        if self.is_away(std::ptr::eq(rates, WRITES)).await {
+            return Err(trouble(doing, Fate::NotCommitted));
+        }
         let fault = self.faults.at(doing, subject, rates);
         let mut lost = None;
         match fault {
@@ -79,6 +102,22 @@ impl Connection {
             lost = Some(trouble(doing, Fate::Unknown));
         }
         lost.map_or(answer, Err)
+    }
+
+    /// Whether the store cannot be used at this moment, for a write or a read.
+    async fn is_away(&self, writes: bool) -> bool {
+        let now = self.judge.clock.elapsed();
+        let Some(Away { fault, id, .. }) = self.away.filter(|away| away.from <= now && now < away.to) else {
+            return false;
+        };
+        if fault == Fault::DiskFull && !writes {
+            return false;
+        }
+        self.faults.took_place(Strike { id, fault });
+        if fault == Fault::PoolEmpty {
+            tokio::time::sleep(ACQUIRE).await;
+        }
+        true
     }
 
     fn subject(&self, id: WorkflowId) -> u64 {
@@ -122,6 +161,14 @@ impl Store for Connection {
         self.inner.backlog().await
     }
 
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        self.inner.parked().await
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        self.inner.at_stake(filter).await
+    }
+
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
         self.inner.count(filter).await
     }
@@ -139,10 +186,13 @@ impl Store for Connection {
         lease: Duration,
     ) -> Result<Vec<Claimed>, Trouble> {
         self.host.is_called(node);
-        let asked = Asked { doing: "claim", subject: u64::MAX, name: plain("claim"), rates: WRITES };
+        let works = AtomicBool::new(false);
+        let name = || if works.load(Ordering::Acquire) { CLAIM_OF_WORK } else { "claim" }.to_owned();
+        let asked = Asked { doing: "claim", subject: u64::MAX, name: &name, rates: WRITES };
         let claim = async {
             let claimed = self.inner.claim(lanes, node, now, lease).await?;
-            self.judge.claimed(&claimed);
+            works.store(!claimed.is_empty(), Ordering::Release);
+            self.judge.claimed(&claimed, now);
             Ok(claimed)
         };
         self.ask(asked, claim).await
@@ -156,6 +206,11 @@ impl Store for Connection {
     async fn release(&self, unused: &[TaskRef], now: At) -> Result<(), Trouble> {
         let asked = Asked { doing: "release", subject: u64::MAX, name: plain("release"), rates: WRITES };
         self.ask(asked, self.inner.release(unused, now)).await
+    }
+
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        let asked = Asked { doing: "redirect", subject: u64::MAX, name: plain("redirect"), rates: WRITES };
+        self.ask(asked, self.inner.redirect(unused, lane, due_at)).await
     }
 
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble> {
@@ -218,7 +273,6 @@ impl ControlStore for Connection {
 fn plain(doing: &'static str) -> &'static (dyn Fn() -> String + Sync) {
     match doing {
         "lanes" => &|| "lanes".to_owned(),
-        "claim" => &|| "claim".to_owned(),
         "renew" => &|| "renew".to_owned(),
         "release" => &|| "release".to_owned(),
         "load" => &|| "load".to_owned(),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use workers::store::{Filter, HistoryRow, Instance, Verdict, verify_chain};
-use workflows::engine::{Effect, TaskName};
+use workflows::engine::{Effect, Live, Message, Moved, Outcome, Status, TaskName, UNCHANGED};
 
 use crate::breach::Rule;
+use crate::orders;
 use crate::world::World;
 
 /// I12: something that leads on is owed to every live instance.
@@ -65,14 +67,28 @@ pub async fn at_the_end(world: &Arc<World>) -> String {
         if verify_chain(&rows, instance.seq, &instance.hash) != Verdict::Intact {
             world.judge.breach(Rule::Audit, instance.id, "its chain is broken".to_owned());
         }
-        if !tells_its_state(world, instance, &rows) {
-            world.judge.breach(Rule::Audit, instance.id, "its history tells another state".to_owned());
+        match told_by(world, instance, &rows) {
+            Ok((state, promised)) => {
+                if state != *instance.state {
+                    let what = "its history tells another state".to_owned();
+                    world.judge.breach(Rule::Audit, instance.id, what);
+                }
+                let told = world.store.messages(instance.id).await.unwrap_or_default();
+                if told != promised {
+                    let what = format!("told {told:?}, promised {promised:?}");
+                    world.judge.breach(Rule::ToldOnce, instance.id, what);
+                }
+            }
+            Err(Unread) => {
+                world.judge.breach(Rule::Audit, instance.id, "its history cannot be read".to_owned());
+            }
         }
         world.judge.shown(instance);
         for row in rows {
             digest.update(format!("{row:?}"));
         }
     }
+    books(world, &instances);
     for row in world.bank.ledger().rows() {
         digest.update(format!("{row:?}"));
     }
@@ -84,25 +100,83 @@ pub async fn at_the_end(world: &Arc<World>) -> String {
     hex::encode(digest.finalize())
 }
 
-/// How many workflows a world had.
-pub fn workflows(world: &World) -> usize {
-    let mut ids: Vec<_> = world.answers().iter().map(|answer| answer.id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.len()
-}
-
-/// I8: the machine, told what each row says that happened, comes to the state that is stored.
-fn tells_its_state(world: &World, instance: &Instance, rows: &[HistoryRow]) -> bool {
-    let Some(workflow) = world.book().get(&instance.kind) else { return false };
-    let Ok(mut live) = workflow.first(instance.version, &instance.order) else { return false };
-    for row in rows.iter().skip(1) {
-        match live.replayed(&row.occurrence, row.at) {
-            Ok(next) => live = next.unwrap_or(live),
-            Err(_) => return false,
+/// I2, I4, I5: each order against the bank's books, whatever was stored: one payment at most that was or will be
+/// executed, as its client ordered it, and executed where it is shown so and nowhere else.
+fn books(world: &World, instances: &[Instance]) {
+    let ledger = world.bank.ledger();
+    for order in &world.plan.orders {
+        let breach = |rule, what| world.judge.breaches.add(rule, Some(order.number), what);
+        let executed: u32 = ledger.of_order(order.number).map(|row| row.executed).sum();
+        let live = ledger.of_order(order.number).filter(|row| row.standing.is_live()).count();
+        if executed > 1 || live > 0 {
+            breach(Rule::MoneyOnce, format!("at rest, and executed {executed} times, {live} still live"));
+        }
+        let of_order = |instance: &&Instance| world.registry.number(instance.id) == order.number;
+        let completed = instances.iter().filter(of_order).any(|one| one.status == Status::Completed);
+        if completed != (executed == 1) {
+            breach(Rule::Truthful, format!("completed: {completed}, executed {executed} times"));
+        }
+        for row in ledger.of_order(order.number) {
+            let tried = world.registry.of_end_to_end(&row.end_to_end);
+            let as_ordered = tried.is_some_and(|(number, minor)| {
+                number == order.number && orders::is_as_ordered(order, minor, Some(row.minor), &row.said)
+            });
+            if !as_ordered {
+                breach(Rule::MoneyOnce, format!("{row:?} is not what was ordered: {tried:?}"));
+            }
         }
     }
-    live.state_doc() == *instance.state
+}
+
+/// A row of history that no machine can have written.
+struct Unread;
+
+/// I8, I10: the state that the machine comes to when it is told what each row says that happened, and the messages that
+/// it promises on the way.
+fn told_by(
+    world: &World,
+    instance: &Instance,
+    rows: &[HistoryRow],
+) -> Result<(String, Vec<Message>), Unread> {
+    let workflow = world.book().get(&instance.kind).ok_or(Unread)?;
+    let mut live = workflow.first(instance.version, &instance.order).map_err(|_| Unread)?;
+    let mut promised = Vec::new();
+    for row in rows.iter().skip(1) {
+        if let Some(Moved { next, effects, .. }) = happened(&*live, row)? {
+            for effect in effects {
+                if let Effect::Tell(message) = effect {
+                    promised.push(message);
+                }
+            }
+            live = next;
+        }
+    }
+    Ok((live.state_doc(), promised))
+}
+
+/// What the occurrence of a row does to an instance, where it does anything.
+fn happened(live: &dyn Live, row: &HistoryRow) -> Result<Option<Moved>, Unread> {
+    if *row.occurrence == *UNCHANGED {
+        return Ok(None);
+    }
+    let occurrence: Value = serde_json::from_str(&row.occurrence).map_err(|_| Unread)?;
+    let mut all = occurrence.as_object().into_iter().flatten();
+    let (what, body) = all.next().ok_or(Unread)?;
+    let text = |body: Option<&Value>| body.and_then(Value::as_str).map(str::to_owned).ok_or(Unread);
+    let outcome = match what.as_str() {
+        "said" => live.said(&body.to_string(), row.at),
+        "fired" => live.fired(&TaskName::stored(format!("@{}", text(Some(body))?)), row.at),
+        "gave_up" => {
+            let step = TaskName::stored(text(body.get(0))?);
+            let cause = body.get(1).cloned().unwrap_or_default();
+            live.gave_up(&step, serde_json::from_value(cause).map_err(|_| Unread)?, row.at)
+        }
+        _ => return Err(Unread),
+    };
+    match outcome.map_err(|_| Unread)? {
+        Outcome::Moved(moved) => Ok(Some(moved)),
+        Outcome::Ignored | Outcome::Refused { .. } => Ok(None),
+    }
 }
 
 async fn everything(world: &World) -> Vec<Instance> {

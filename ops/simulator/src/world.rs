@@ -1,7 +1,7 @@
 //! One world from beginning to end: its processes over its one store, its bank, its people, on one thread and in a time
 //! of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ use workflows::qr_payment::QrPayment;
 use workflows::remittance::Remittance;
 
 use crate::bank::{self, Bank};
-use crate::boundary::{Boundaries, Boundary, Script};
+use crate::boundary::{Boundaries, Played, Script};
 use crate::breach::{Breach, Breaches, Rule};
 use crate::chance::Chance;
-use crate::faults::{Allowed, Fault, Faults, Strike};
+use crate::faults::{Allowed, Blow, Fault, Faults, Strike};
 use crate::host::{Host, Surroundings};
 use crate::house::House;
 use crate::judge::Judge;
-use crate::line::{Held, Line};
+use crate::line::{Held, Line, outage_id};
 use crate::log::Log;
 use crate::people::{self, Answer};
 use crate::plan::Plan;
-use crate::ports::{Seeded, Virtual};
+use crate::ports::{Jump, Seeded, Virtual};
 use crate::registry::Registry;
 use crate::store::Connection;
 use crate::verdict;
@@ -57,8 +57,8 @@ pub struct Outcome {
     pub breaches: Vec<Breach>,
     /// What struck.
     pub strikes: Vec<Strike>,
-    /// The boundaries that were crossed, where they were listed.
-    pub boundaries: Vec<Boundary>,
+    /// What was crossed and what happened there, where boundaries were listed.
+    pub played: Played,
     /// Workflows that were started.
     pub workflows: usize,
     /// How much time went by in it.
@@ -76,6 +76,8 @@ pub struct World {
     pub plan: Arc<Plan>,
     /// Its time.
     pub clock: Arc<Virtual>,
+    /// What its database takes for the time.
+    pub database: Arc<Virtual>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
     /// Its bank.
@@ -91,6 +93,8 @@ pub struct World {
     surroundings: Surroundings,
     slots: Mutex<Vec<Slot>>,
     answers: Mutex<Vec<Answer>>,
+    /// Orders whose clients never learned what became of them, and asked no more.
+    given_up: Mutex<BTreeSet<u64>>,
     heard: Mutex<BTreeMap<String, i64>>,
 }
 
@@ -108,6 +112,12 @@ struct Process {
 
 /// The longest that a world may last after faults have stopped.
 const PATIENCE: Duration = Duration::from_hours(96);
+/// The longest that it goes on after its last instance has ended, for what is still on its way.
+const RUN_ON: Duration = Duration::from_hours(96);
+/// How often a process asks its database for the time.
+pub const RESYNC: Duration = Duration::from_secs(30);
+/// How often it is looked whether anything is still on its way.
+const A_WHILE: Duration = Duration::from_mins(2);
 /// More port calls than any world makes that comes to its end.
 const MOST_CROSSINGS: u64 = 20_000_000;
 
@@ -125,11 +135,14 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
     let log = Arc::new(if manner.told { Log::kept() } else { Log::default() });
     let faults = Arc::new(Faults::of(plan.chance.fork("faults", 0), plan.mood, manner.allowed));
     let id = |what| plan.chance.fork(what, 0).bits();
-    let (outage, held) = (id("outage"), id("held"));
-    plan.outage = plan.outage.filter(|_| faults.planned(Fault::Outage, outage));
+    let (outage, held, jump) = (outage_id(&plan), id("held"), id("jump"));
+    plan.outage = plan.outage.filter(|_| faults.may(outage));
+    plan.store_away = plan.store_away.filter(|away| faults.may(away.id));
+    plan.jump = plan.jump.filter(|_| faults.planned(Fault::ClockJump, jump));
     plan.held = plan.held.filter(|_| faults.planned(Fault::Held, held));
     let plan = Arc::new(plan);
     let clock = Arc::new(Virtual::beginning(plan.epoch));
+    let database = Arc::new(clock.jumping(plan.jump));
     let (registry, breaches) = (Arc::new(Registry::default()), Arc::new(Breaches::default()));
     let (callbacks, inbox) = mpsc::unbounded_channel();
     let bank = Bank::open(bank::Parts {
@@ -143,7 +156,7 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
     });
     let judge = Arc::new(Judge::new(
         Arc::clone(&plan),
-        Arc::clone(&clock),
+        (Arc::clone(&clock), Arc::clone(&database)),
         Arc::clone(&bank),
         Arc::clone(&registry),
         (Arc::clone(&breaches), Arc::clone(&log)),
@@ -152,7 +165,7 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
     let boundaries = Arc::new(manner.script.map_or_else(Boundaries::default, Boundaries::scripted));
     let crossings = Arc::new(Mutex::new(0));
     let world = Arc::new(World {
-        store: make_store(Arc::clone(&clock)),
+        store: make_store(Arc::clone(&database)),
         book: Book::default().with::<Remittance>().with::<QrPayment>(),
         switch: Held::default(),
         surroundings: Surroundings {
@@ -166,8 +179,10 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
         },
         slots: Mutex::default(),
         answers: Mutex::default(),
+        given_up: Mutex::default(),
         heard: Mutex::default(),
         clock,
+        database,
         faults,
         bank,
         judge,
@@ -176,13 +191,14 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
     });
     world.begin(dead, inbox);
     world.until_its_end(&breaches, &crossings).await;
+    world.until_it_rests(&breaches).await;
     let digest = verdict::at_the_end(&world).await;
     Outcome {
         digest,
         breaches: breaches.all(),
         strikes: world.faults.strikes(),
-        boundaries: boundaries.all(),
-        workflows: verdict::workflows(&world),
+        played: boundaries.played(),
+        workflows: world.judge.instances(),
         lasted: world.clock.now().since(world.plan.epoch),
         lines: log.lines(),
     }
@@ -248,10 +264,32 @@ impl World {
         }
     }
 
+    /// Goes on until no request, callback or errand is on its way and no payment at the bank can move any more: what
+    /// comes after the last end must change none.
+    async fn until_it_rests(&self, breaches: &Breaches) {
+        let rests = async {
+            let mut waited = Duration::ZERO;
+            loop {
+                // What somebody hung up on may still be committed.
+                sleep(A_WHILE).await;
+                waited += A_WHILE;
+                if waited >= RUN_ON || self.bank.is_at_rest() && self.is_at_its_end() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = breaches.first() => {}
+            () = rests => {}
+        }
+    }
+
     /// Whether every order has its answer, and every instance its end.
     fn is_at_its_end(&self) -> bool {
-        let answers = self.answers();
-        let answered = |number| answers.iter().any(|answer| answer.number == number);
+        let (answers, given_up) = (self.answers(), self.given_up());
+        let answered =
+            |number| given_up.contains(&number) || answers.iter().any(|answer| answer.number == number);
         self.plan.orders.iter().all(|order| answered(order.number)) && self.judge.live() == 0
     }
 
@@ -275,17 +313,12 @@ impl World {
             (place.starts, place.starts > 1)
         };
         let which = (slot as u64) << 32 | start;
-        let fuse = if recovers {
-            self.faults
-                .one("recovery", slot as u64, Fault::CrashInRecovery, 1_500)
-                .map(|mut chance| 1 + chance.below(12))
-        } else {
-            None
-        };
-        let host = Host::running(slot, start, fuse, self.surroundings.clone());
+        let early = [(Fault::CrashInRecovery, 1_500)];
+        let early = if recovers { self.faults.threat("recovery", slot as u64, &early) } else { None };
+        let host = Host::running(slot, start, early, self.surroundings.clone());
         let ids: Arc<dyn Ids> =
             Arc::new(Seeded::of(self.plan.chance.fork("ids", which), Arc::clone(&self.clock)));
-        let clock: Arc<dyn Clock> = Arc::<Virtual>::clone(&self.clock);
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.jumping(self.jump_of(which)));
         let line = Line {
             host: Arc::clone(&host),
             bank: Arc::clone(&self.bank),
@@ -316,20 +349,24 @@ impl World {
         let store = Connection {
             host: Arc::clone(&host),
             inner: Arc::clone(&self.store),
-            clock,
+            clock: Arc::clone(&clock),
             faults: Arc::clone(&self.faults),
             judge: Arc::clone(&self.judge),
+            away: self.plan.store_away,
         };
         let options = Options {
             steps_in_flight: self.plan.hands,
             lease: self.plan.lease,
             grace: Duration::from_secs(30),
         };
-        let (world, quiet, retires) = (Arc::clone(self), self.plan.quiet, self.retirement(slot, start));
+        let (world, quiet, deploy) = (Arc::clone(self), self.plan.quiet, self.retirement(slot, start));
+        let retires = deploy.map_or(Duration::MAX, |mut deploy| {
+            deploy.chance.between(Duration::from_secs(5), Duration::from_mins(5))
+        });
         let (handle, handed) = oneshot::channel();
         let run = tokio::spawn(async move {
             let store = Arc::new(store);
-            let controls = world.controls(Arc::<Connection>::clone(&store), &*ids).await;
+            let controls = world.controls(Arc::<Connection>::clone(&store), clock, &*ids).await;
             let (engine, work) =
                 assemble(store, &controls, world.book.clone(), Arc::new(provider), ids, options);
             let (Some(work), Ok(run)) = (work, handed.await) else { return };
@@ -339,6 +376,9 @@ impl World {
             }
             work.run_bare(sleep(retires), quiet).await;
             // It drained: another takes its place.
+            if let Some(deploy) = &deploy {
+                world.faults.struck(deploy);
+            }
             host.retire();
             world.start_process(host.slot);
         });
@@ -347,11 +387,10 @@ impl World {
     }
 
     /// The controls of a process: it asks until it is told what is forbidden.
-    async fn controls(&self, store: Arc<dyn ControlStore>, ids: &dyn Ids) -> Controls {
+    async fn controls(&self, store: Arc<dyn ControlStore>, clock: Arc<dyn Clock>, ids: &dyn Ids) -> Controls {
         loop {
-            let clock: Arc<dyn Clock> = Arc::<Virtual>::clone(&self.clock);
-            let opened = Controls::open(Arc::clone(&store), clock, ids, controls::Settings::default());
-            match opened.await {
+            let settings = controls::Settings::default();
+            match Controls::open(Arc::clone(&store), Arc::clone(&clock), ids, settings).await {
                 Ok(controls) => return controls,
                 Err(_) => sleep(Duration::from_secs(1)).await,
             }
@@ -359,11 +398,16 @@ impl World {
     }
 
     /// When a process is told to stop, since another version is to take its place.
-    fn retirement(&self, slot: usize, start: u64) -> Duration {
-        let deploy = self.faults.one("deploy", slot as u64, Fault::Deploy, 1_000).filter(|_| start < 10);
-        deploy.map_or(Duration::MAX, |mut chance| {
-            chance.between(Duration::from_secs(5), Duration::from_mins(5))
-        })
+    fn retirement(&self, slot: usize, start: u64) -> Option<Blow> {
+        self.faults.threat("deploy", slot as u64, &[(Fault::Deploy, 1_000)]).filter(|_| start < 10)
+    }
+
+    /// When a process learns that the database's clock went forward: when it starts, or when it asks the next time.
+    fn jump_of(&self, which: u64) -> Option<Jump> {
+        let Jump { at, by } = self.plan.jump?;
+        let mut chance = self.plan.chance.fork("resync", which);
+        let asks = if self.clock.elapsed() >= at { at } else { at + chance.between(Duration::ZERO, RESYNC) };
+        Some(Jump { at: asks, by })
     }
 
     /// Notes what a client was told, and that it was told the same as everybody.
@@ -372,6 +416,8 @@ impl World {
         let other = answers.iter().find(|one| one.number == answer.number && one.id != answer.id);
         let differs =
             other.map(|other| format!("one key is {} to one and {} to another", other.id, answer.id));
+        let twice = answers.iter().any(|one| one.number == answer.number && one.new && answer.new);
+        let differs = differs.or_else(|| twice.then(|| "one key is said to be new twice".to_owned()));
         let id = answer.id;
         answers.push(answer);
         drop(answers);
@@ -383,6 +429,11 @@ impl World {
     /// What clients were told so far.
     pub fn answers(&self) -> MutexGuard<'_, Vec<Answer>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Orders whose clients asked no more.
+    pub fn given_up(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An event moved an instance to a revision: once, whoever it is told to.
@@ -425,7 +476,8 @@ async fn replaces_the_dead(world: Arc<World>, mut deaths: mpsc::UnboundedReceive
 async fn holds(world: Arc<World>) {
     let Some((from, to)) = world.plan.held else { return };
     let ids = Seeded::of(world.plan.chance.fork("operator", 0), Arc::clone(&world.clock));
-    let controls = world.controls(Arc::<dyn Store>::clone(&world.store), &ids).await;
+    let clock: Arc<dyn Clock> = Arc::<Virtual>::clone(&world.database);
+    let controls = world.controls(Arc::<dyn Store>::clone(&world.store), clock, &ids).await;
     for (at, mode) in [(from, PispMode::Queue), (to, PispMode::Live)] {
         sleep(at.saturating_sub(world.clock.now().since(world.plan.epoch))).await;
         let cause = Cause { actor: "operator".to_owned(), reason: "a drill".to_owned(), expires_at: None };

@@ -303,3 +303,19 @@ async fn requests_are_listed_by_where_they_stand() {
         assert_eq!(list(query).await.0, StatusCode::BAD_REQUEST, "{query}");
     }
 }
+
+#[tokio::test]
+async fn evidence_is_for_those_who_act_and_not_for_viewers() {
+    let (front, _, id) = asked("executed").await;
+    for (role, expected) in [
+        ("viewer", json!(null)),
+        ("operator", json!("statement, line 17")),
+        ("approver", json!("statement, line 17")),
+        ("admin", json!("statement, line 17")),
+    ] {
+        let token = front.staff("vera", role);
+        let (_, one) = front.ask(Method::GET, &format!("/v1/approvals/{id}"), Some(&token), "").await;
+        let (_, page) = front.ask(Method::GET, "/v1/approvals", Some(&token), "").await;
+        assert_eq!((&one["evidence"], &page["items"][0]["evidence"]), (&expected, &expected), "{role}");
+    }
+}

@@ -140,14 +140,22 @@ impl FromRequestParts<App> for Backend {
 }
 
 /// Whoever reads what operators see.
-pub struct Onlooker;
+pub struct Onlooker(Role);
+
+impl Onlooker {
+    /// Whether they may read what people wrote about other people. Viewers read with personal data left out (rest-api
+    /// §6).
+    pub fn reads_private(&self) -> bool {
+        self.0 != Role::Viewer
+    }
+}
 
 impl FromRequestParts<App> for Onlooker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         match Caller::from_request_parts(parts, app).await?.role {
-            Role::Viewer | Role::Operator | Role::Approver | Role::Admin => Ok(Onlooker),
+            role @ (Role::Viewer | Role::Operator | Role::Approver | Role::Admin) => Ok(Onlooker(role)),
             Role::User | Role::Merchant | Role::Service => Err(Code::Forbidden.into()),
         }
     }

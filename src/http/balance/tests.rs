@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
+use workflows::ids::WorkflowId;
+use workflows::payment::{By, Event};
+use workflows::ports::payments::{ProviderPaymentId, TransactionStatus};
 
 use super::super::testing::{BEGIN, Front};
 
@@ -19,7 +22,7 @@ async fn a_balance_has_the_shape_of_the_contract_at_both_addresses() {
     let front = Front::open().await;
     let (status, body) = get(&front, V1, &front.kari()).await;
     let expected = json!({"balance": "15000.50", "balanceMinor": 1_500_050, "currency": "NOK",
-        "lastUpdated": "2026-02-23T08:00:00.000Z", "source": "live", "warning": null});
+        "held": "0.00", "heldMinor": 0, "lastUpdated": "2026-02-23T08:00:00.000Z", "source": "live", "warning": null});
     assert_eq!((status, &body), (200, &expected));
     let (status, body) = get(&front, ALIAS, &front.kari()).await;
     assert_eq!(
@@ -37,8 +40,8 @@ async fn an_unknown_balance_is_null_and_never_zero() {
     *front.bank.says.lock().unwrap() = vec![(503, ""); 4].into();
     let (status, body) = get(&front, V1, &front.kari()).await;
     let warning = "DNB opplever tekniske problemer. Saldo kan være utdatert.";
-    let expected = json!({"balance": null, "balanceMinor": null, "currency": "NOK", "lastUpdated": null,
-        "source": null, "warning": warning});
+    let expected = json!({"balance": null, "balanceMinor": null, "currency": "NOK", "held": "0.00",
+        "heldMinor": 0, "lastUpdated": null, "source": null, "warning": warning});
     assert_eq!((status, body), (200, expected));
 }
 
@@ -113,4 +116,38 @@ async fn the_bank_hears_whether_the_person_is_there() {
     front.clock.set(BEGIN.plus(Duration::from_mins(2)));
     get(&front, &format!("{V1}?onBehalfOf=usr_kari"), &front.backend()).await;
     assert_eq!(*front.bank.attended.lock().unwrap(), [true, false]);
+}
+
+#[tokio::test]
+async fn a_payment_holds_what_it_takes_from_its_link_until_its_end() {
+    let front = Front::open().await;
+    let held = async || {
+        let (status, body) = get(&front, V1, &front.kari()).await;
+        assert_eq!((status, &body["balance"]), (200, &json!("15000.50")), "the bank's word stays: {body}");
+        (body["held"].clone(), body["heldMinor"].clone())
+    };
+    let parked = front.start_remittance().await;
+    assert_eq!(held().await, (json!("0.00"), json!(0)), "nothing was taken by the bank yet");
+    let id = WorkflowId::from(front.payment_awaiting_approval().await);
+    assert_eq!(held().await, (json!("2010.00"), json!(201_000)));
+    let doubted = WorkflowId::from(parked);
+    front.doubt(doubted).await;
+    assert_eq!(held().await, (json!("4020.00"), json!(402_000)));
+    let (_, alias) = get(&front, ALIAS, &front.kari()).await;
+    assert_eq!(alias["held"].as_f64(), Some(4_020.0), "a number, as the balance is there");
+    let (_, others) = get(&front, &format!("{V1}?onBehalfOf=usr_kari"), &front.backend()).await;
+    assert_eq!(others["heldMinor"], json!(402_000));
+
+    // It is taken back: the hold is there until the bank confirms that nothing moved, and then gone.
+    front.tell(id, &Event::CancelAsked { by: By::User }).await;
+    assert_eq!(held().await, (json!("4020.00"), json!(402_000)));
+    front.tell(id, &Event::CancellationConfirmed).await;
+    assert_eq!(held().await, (json!("2010.00"), json!(201_000)));
+    let created = Event::Created {
+        payment: ProviderPaymentId("pmt-8".to_owned()),
+        status: TransactionStatus::Acsc,
+        sca: None,
+    };
+    front.tell(doubted, &created).await;
+    assert_eq!(held().await, (json!("0.00"), json!(0)), "from here on the bank tells");
 }

@@ -10,7 +10,9 @@ use workers::store::{HistoryRow, Instance, TaskRow};
 
 use super::super::App;
 use super::super::error::Problem;
-use super::super::transaction::Transaction;
+use super::super::holds;
+use super::super::transaction::{Payment, Transaction};
+use super::doubt::{self, Doubt};
 use super::holding;
 use crate::desk::{Unable, verbs};
 
@@ -38,6 +40,15 @@ pub struct Summary {
     /// Why an operator should look.
     #[schema(required)]
     attention: Option<String>,
+    /// The bank that moves it; `null` when its documents cannot be read.
+    #[schema(required, example = "dnb")]
+    bank: Option<String>,
+    /// What it waits for, one sentence; `null` at the end.
+    #[schema(required, example = "The payer has to approve the payment at the bank.")]
+    waiting_for: Option<String>,
+    /// Since when the bank may have it without anybody knowing; `null` unless it is in doubt.
+    #[schema(required, example = json!(null))]
+    in_doubt_since: Option<String>,
     /// Whose it is.
     #[schema(example = "usr_kari")]
     user_id: String,
@@ -67,9 +78,9 @@ pub struct Summary {
 pub struct Workflow {
     #[serde(flatten)]
     summary: Summary,
-    /// One sentence; `null` at the end.
-    #[schema(required, example = "The bank is asked whether it knows the payment.")]
-    waiting_for: Option<String>,
+    /// What is known about its outcome; `null` unless it is in doubt.
+    #[schema(required)]
+    doubt: Option<Doubt>,
     /// When something happens by itself next; `null` while something is happening, and at the end.
     #[schema(required)]
     next_wake_up: Option<String>,
@@ -142,6 +153,9 @@ pub struct Asked {
     reason: String,
     /// When.
     at: String,
+    /// When what was asked for ends by itself.
+    #[schema(required)]
+    expires_at: Option<String>,
 }
 
 /// One transition.
@@ -180,7 +194,9 @@ pub struct Step {
 impl Summary {
     /// A workflow in a list. One whose documents cannot be read is listed without its amount: operators have to see
     /// it most.
-    pub fn of(instance: &Instance) -> Self {
+    pub fn of(instance: &Instance, stopped: bool) -> Self {
+        let payment = Payment::of(instance).ok().flatten();
+        let since = payment.as_ref().and_then(doubt::since);
         let transaction = Transaction::of(instance).ok();
         let (amount, provider_payment_id) = transaction.map(Transaction::essence).unzip();
         let (amount, currency) = amount.unzip();
@@ -191,6 +207,9 @@ impl Summary {
             status: instance.status.to_string(),
             phase: instance.phase.to_string(),
             attention: instance.attention.as_deref().map(str::to_owned),
+            bank: payment.map(|payment| payment.instruction().initiation.bank.0.clone()),
+            waiting_for: waiting_for(instance, stopped),
+            in_doubt_since: since.map(At::to_rfc3339_millis),
             user_id: instance.owner.to_string(),
             amount,
             currency,
@@ -242,8 +261,8 @@ impl Workflow {
         }
         let next = tasks.iter().filter(|task| task.lease.is_none()).map(|task| task.due_at).min();
         Ok(Workflow {
-            summary: Summary::of(instance),
-            waiting_for: waiting_for(instance, app.engine.is_stopped(instance)),
+            summary: Summary::of(instance, app.engine.is_stopped(instance)),
+            doubt: Doubt::of(app, instance, &tasks).await?,
             next_wake_up: next.map(At::to_rfc3339_millis),
             attempts: tasks.iter().map(Attempt::of).collect(),
             allowed_actions,
@@ -256,12 +275,10 @@ impl Workflow {
                     role: action.role,
                     reason: action.reason,
                     at: action.at.to_rfc3339_millis(),
+                    expires_at: action.expires_at.map(At::to_rfc3339_millis),
                 })
                 .collect(),
-            held: app
-                .controls
-                .held(instance.id, &instance.kind)
-                .map(|hold| hold.to_string().replace('/', ":")),
+            held: app.controls.held(instance.id, &instance.kind).map(|hold| holds::id(&hold)),
             hash: instance.hash.to_string(),
         })
     }

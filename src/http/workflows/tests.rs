@@ -284,3 +284,70 @@ async fn bad_input_is_refused_with_the_field_at_fault() {
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_payment_in_doubt_shows_since_when_and_what_is_known() {
+    let front = Front::open().await;
+    let id = front.payment_in_doubt().await;
+    let (_, seen) = get(&front, &format!("/v1/workflows/{id}")).await;
+    let doubt = &seen["doubt"];
+    let since = json!(super::super::testing::BEGIN.to_rfc3339_millis());
+    assert_eq!((&doubt["since"], &seen["inDoubtSince"]), (&since, &since), "{seen}");
+    assert_eq!(
+        (&doubt["sendings"], &doubt["neededAbsences"], &doubt["absenceCounts"]),
+        (&json!(1), &json!(3), &json!(false))
+    );
+    let told: Vec<_> = doubt["evidence"].as_array().unwrap().iter().map(|step| &step["event"]).collect();
+    assert_eq!(told, ["status_seen", "gave_up initiate unknown"]);
+    assert!(
+        seen["nextWakeUp"].is_string() && seen["waitingFor"].as_str().unwrap().starts_with("Nobody knows")
+    );
+    let (_, page) = get(&front, "/v1/workflows?phase=in_doubt").await;
+    assert_eq!(
+        (&page["items"][0]["inDoubtSince"], &page["items"][0]["waitingFor"]),
+        (&since, &seen["waitingFor"])
+    );
+    let known = WorkflowId::from(front.payment_awaiting_approval().await);
+    let (_, seen) = get(&front, &format!("/v1/workflows/{known}")).await;
+    assert_eq!((&seen["doubt"], &seen["inDoubtSince"]), (&json!(null), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_list_is_narrowed_by_bank_sorted_and_added_up() {
+    let front = Front::open().await;
+    let first = WorkflowId::from(front.payment_awaiting_approval().await);
+    front.clock.set(front.app.engine.now().plus(std::time::Duration::from_secs(1)));
+    let second = front.payment_in_doubt().await;
+    front.clock.set(front.app.engine.now().plus(std::time::Duration::from_secs(1)));
+    front.tell(first, &Event::StatusSeen { status: TransactionStatus::Acsp, reason: None }).await;
+    for (query, expected, money) in [
+        ("", vec![second, first], json!({"NOK": "4000.00"})),
+        ("?sort=createdAt", vec![first, second], json!({"NOK": "4000.00"})),
+        ("?sort=-updatedAt", vec![first, second], json!({"NOK": "4000.00"})),
+        ("?sort=updatedAt", vec![second, first], json!({"NOK": "4000.00"})),
+        ("?provider=neonomics&bank=dnb", vec![second, first], json!({"NOK": "4000.00"})),
+        ("?bank=dnb&phase=in_doubt", vec![second], json!({"NOK": "2000.00"})),
+        ("?bank=nordea", vec![], json!({})),
+        ("?provider=swan", vec![], json!({})),
+    ] {
+        let (status, page) = get(&front, &format!("/v1/workflows{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{query}: {page}");
+        let ids: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
+        assert_eq!(ids, expected.iter().map(|id| json!(id.to_string())).collect::<Vec<_>>(), "{query}");
+        assert_eq!((&page["total"], &page["moneyAtRisk"]), (&json!(expected.len()), &money), "{query}");
+    }
+    let (_, one) = get(&front, "/v1/workflows?sort=updatedAt&limit=1").await;
+    let cursor = one["nextCursor"].as_str().unwrap();
+    let (_, other) = get(&front, &format!("/v1/workflows?sort=updatedAt&limit=1&cursor={cursor}")).await;
+    assert_eq!(
+        (&one["items"][0]["id"], &other["items"][0]["id"], &other["nextCursor"]),
+        (&json!(second.to_string()), &json!(first.to_string()), &json!(null))
+    );
+    // What has ended is at no risk.
+    front.tell(first, &Event::StatusSeen { status: TransactionStatus::Acsc, reason: None }).await;
+    let (_, page) = get(&front, "/v1/workflows").await;
+    assert_eq!((&page["total"], &page["moneyAtRisk"]), (&json!(2), &json!({"NOK": "2000.00"})));
+    for query in ["?sort=amount", "?bank=d%20b", "?bank="] {
+        assert_eq!(get(&front, &format!("/v1/workflows{query}")).await.0, StatusCode::BAD_REQUEST, "{query}");
+    }
+}

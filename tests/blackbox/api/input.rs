@@ -115,7 +115,8 @@ fn bad_values() -> Vec<&'static str> {
 }
 
 /// What operators call.
-const OPERATORS: &[&str] = &["/v1/approvals", "/v1/workflows", "/v1/providers", "/v1/queues", "/v1/holds"];
+const OPERATORS: &[&str] =
+    &["/v1/approvals", "/v1/workflows", "/v1/providers", "/v1/queues", "/v1/holds", "/v1/switches"];
 
 async fn no_body_breaks_a_route(kind: Kind) {
     let corner = Corner::of(kind, "bodies");

@@ -59,11 +59,13 @@ pub enum Verdict {
     Answered,
     /// It wants fewer calls from us, whatever the account.
     Limited {
-        /// How long it asks us to wait.
-        retry_after: Option<Duration>,
+        /// For how long it is left alone.
+        rests: Duration,
     },
     /// It did not answer, or answered that it failed.
     Failed,
+    /// The provider before it answered that it failed, and blamed no bank.
+    ProviderFailed,
     /// It could not be reached at all.
     Unreached,
 }

@@ -8,29 +8,40 @@ use tokio::sync::watch;
 
 use super::ladder::Missed;
 use super::reading::Landed;
-use super::store::Holding;
+use super::store::{Attendance, Holding};
 
 /// The reads under way. The key is the whole account: one that was linked anew is another.
 #[derive(Clone, Default)]
 pub struct Flights(Arc<Mutex<Running>>);
 
-type Running = HashMap<Holding, watch::Receiver<Option<Landed>>>;
+type Running = HashMap<Holding, Flight>;
 
 /// A read under way.
-pub struct Flight(watch::Receiver<Option<Landed>>);
+#[derive(Clone)]
+pub struct Flight {
+    /// Whether the customer for whom it began is there.
+    pub attendance: Attendance,
+    landed: watch::Receiver<Option<Landed>>,
+}
 
 impl Flights {
     /// The read of this account that is under way, or `read`, which then begins, as a task of its own: it ends even when
     /// nobody waits any more. Says whether it began here.
-    pub fn join<F>(&self, account: &Holding, read: impl FnOnce() -> F) -> (bool, Flight)
+    pub fn join<F>(
+        &self,
+        account: &Holding,
+        attendance: Attendance,
+        read: impl FnOnce() -> F,
+    ) -> (bool, Flight)
     where
         F: Future<Output = Landed> + Send + 'static,
     {
         let mut flights = self.lock();
         if let Some(flight) = flights.get(account) {
-            return (false, Flight(flight.clone()));
+            return (false, flight.clone());
         }
-        let (tell, flight) = watch::channel(None);
+        let (tell, landed) = watch::channel(None);
+        let flight = Flight { attendance, landed };
         flights.insert(account.clone(), flight.clone());
         drop(flights);
         let ended = Ended { flights: self.clone(), account: account.clone() };
@@ -41,7 +52,7 @@ impl Flights {
             drop(ended);
             tell.send_replace(Some(landed));
         });
-        (true, Flight(flight))
+        (true, flight)
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
@@ -52,7 +63,7 @@ impl Flights {
 impl Flight {
     /// What it brought.
     pub async fn landed(&mut self) -> Landed {
-        match self.0.wait_for(Option::is_some).await {
+        match self.landed.wait_for(Option::is_some).await {
             Ok(landed) => landed.clone().unwrap_or(Landed::Missed(Missed::Unusable)),
             // The task ended without a word: it panicked, or the process ends.
             Err(_) => Landed::Missed(Missed::Unusable),

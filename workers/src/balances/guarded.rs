@@ -8,9 +8,6 @@ use workflows::engine::Lane;
 use super::admission::{Admission, Entrance, Leave, Mode, Verdict};
 use crate::controls::{self, Admitted, AispMode, Controls, Gate, Reason};
 
-/// The wait after "too many calls" without a wish of the bank (AI-15).
-const REST: Duration = Duration::from_mins(5);
-
 /// Admission by the controls.
 #[derive(Clone)]
 pub struct Guarded {
@@ -41,7 +38,8 @@ impl Admission for Guarded {
     }
 
     fn is_down(&self, lane: &Lane) -> bool {
-        matches!(self.controls.gate(lane), Gate::Shut(Reason::Broken) | Gate::Probed)
+        // One that is to be probed is probed because somebody asks: see [`Controls::admit`].
+        self.controls.gate(lane) == Gate::Shut(Reason::Broken)
     }
 
     async fn enter(&self, lane: &Lane) -> Entrance {
@@ -67,9 +65,8 @@ impl Leave for Left {
             Verdict::Answered => controls::Verdict::Answered,
             Verdict::Failed => controls::Verdict::Failed,
             Verdict::Unreached => controls::Verdict::Unreached,
-            Verdict::Limited { retry_after } => {
-                controls::Verdict::TooMany(controls.clock().now().plus(retry_after.unwrap_or(REST)))
-            }
+            Verdict::ProviderFailed => controls::Verdict::ProviderFailed,
+            Verdict::Limited { rests } => controls::Verdict::TooMany(controls.clock().now().plus(rests)),
         };
         controls.report(admitted, verdict).await;
     }

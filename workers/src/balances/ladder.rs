@@ -10,7 +10,7 @@ use workflows::money::{Currency, Money};
 use workflows::time::At;
 
 use super::admission::Mode;
-use super::store::{Attendance, Cached, Entry, Limited};
+use super::store::{Attendance, Cached, Entry};
 
 /// A balance counts as fresh for so long (AI-13),
 const FRESH: Duration = Duration::from_mins(1);
@@ -156,8 +156,7 @@ impl View {
             Mode::Cached => FRESH_IN_OUTAGE,
         });
         // A limit on reads without the customer does not concern the customer.
-        let mine = |whom| whom == Limited::Everybody || self.rules.attendance == Attendance::Unattended;
-        let limited = self.cached.limit.is_some_and(|limit| limit.until > now && mine(limit.whom));
+        let limited = self.cached.bounds.keep_out(self.rules.attendance, now).is_some();
         let freshness = if limited { usual.max(FRESH_WHILE_LIMITED) } else { usual };
         freshness.min(LONGEST)
     }
@@ -213,17 +212,17 @@ fn figure(entry: Entry, source: Source) -> Figure {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::Limit;
+    use super::super::store::Bounds;
     use super::*;
 
     const BEGIN: At = At::from_millis(1_771_833_600_000);
 
     fn view(mode: Mode, ttl: Option<u64>, limited: bool) -> View {
         let entry = Entry { amount: Money::new(1, Currency::NOK), synced_at: BEGIN };
-        let limit = limited.then_some(Limit { until: At::MAX, whom: Limited::Everybody });
+        let bounds = Bounds { everybody: limited.then_some(At::MAX), unattended: None };
         let ttl = ttl.map(Duration::from_secs);
         let rules = Rules { mode, ttl, down: false, attendance: Attendance::Attended };
-        View { currency: Currency::NOK, cached: Cached { entry: Some(entry), limit }, rules }
+        View { currency: Currency::NOK, cached: Cached { entry: Some(entry), bounds }, rules }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use workflows::ports::payments::BankId;
 use workflows::time::At;
 
 use super::store::{
-    Attendance, BalanceStore, Begun, Cached, End, Entry, Holding, Limit, Limited, Read, ReadId,
-    UNATTENDED_READS, WINDOW,
+    Attendance, BalanceStore, Begun, Bounds, Cached, End, Entry, Holding, Read, ReadId, UNATTENDED_READS,
+    WINDOW,
 };
 use crate::providers::open_banking::{AccountId, ConsentId};
 use crate::store::Trouble;
@@ -32,7 +32,7 @@ type Key = (BankId, AccountId, ConsentId);
 #[derive(Default)]
 struct Reads {
     lease: Option<(ReadId, At)>,
-    limit: Option<Limit>,
+    bounds: Bounds,
     unattended: Vec<(ReadId, At)>,
 }
 
@@ -46,8 +46,8 @@ impl MemoryBalances {
 impl BalanceStore for MemoryBalances {
     async fn balance(&self, of: &Holding) -> Result<Cached, Trouble> {
         let tables = self.tables();
-        let limit = tables.accounts.get(&key(of)).and_then(|reads| reads.limit);
-        Ok(Cached { entry: tables.entry(of), limit })
+        let bounds = tables.accounts.get(&key(of)).map(|reads| reads.bounds).unwrap_or_default();
+        Ok(Cached { entry: tables.entry(of), bounds })
     }
 
     async fn begin_read(&self, of: &Holding, read: &Read, now: At) -> Result<Begun, Trouble> {
@@ -58,9 +58,8 @@ impl BalanceStore for MemoryBalances {
         if let Some((_, until)) = reads.lease.filter(|(id, until)| *id != read.id && *until > now) {
             return Ok(Begun::Underway(until));
         }
-        let limit = reads.limit.filter(|limit| limit.until > now);
-        if let Some(limit) = limit.filter(|limit| unattended || limit.whom == Limited::Everybody) {
-            return Ok(Begun::Limited(limit.until));
+        if let Some(until) = reads.bounds.keep_out(read.attendance, now) {
+            return Ok(Begun::Limited(until));
         }
         if let Some(entry) = entry.filter(|entry| entry.synced_at >= read.fresh_from) {
             return Ok(Begun::Fresh(entry));
@@ -91,11 +90,7 @@ impl BalanceStore for MemoryBalances {
                     tables.balances.insert(of.id.clone(), told);
                 }
             }
-            End::Limited(limit) => {
-                if reads.limit.is_none_or(|known| known.until < limit.until) {
-                    reads.limit = Some(limit);
-                }
-            }
+            End::Limited(limit) => reads.bounds = reads.bounds.with(limit),
             End::Unsent => reads.unattended.retain(|(read, _)| *read != id),
             End::Nothing => {}
         }

@@ -27,7 +27,7 @@ pub use guarded::Guarded;
 pub use ladder::{Figure, Shown, Source, Warning};
 pub use memory::MemoryBalances;
 pub use store::{
-    Attendance, BalanceStore, Begun, Cached, End, Entry, Holding, Limit, Limited, Read, ReadId,
+    Attendance, BalanceStore, Begun, Bounds, Cached, End, Entry, Holding, Limit, Limited, Read, ReadId,
     UNATTENDED_READS, WINDOW,
 };
 
@@ -197,15 +197,27 @@ impl Balances {
     async fn landed(&self, of: Holding, lane: Lane, errand: Errand) -> Landed {
         loop {
             let reading = Arc::clone(&self.0.reading);
+            let mine = errand.presence.attendance();
             let (begun, mut flight) = {
                 let (of, lane, errand) = (of.clone(), lane.clone(), errand.clone());
                 let read = |of: Holding| async move { reading.read(&of, &lane, &errand).await };
-                self.0.flights.join(&of.clone(), || read(of))
+                self.0.flights.join(&of.clone(), mine, || read(of))
             };
             let landed = flight.landed().await;
-            // What a backend may no longer do does not bind the customer who waited for it.
-            let forbidden = matches!(landed, Landed::Missed(Missed::Spent | Missed::Limited));
-            if begun || !forbidden || errand.presence == Presence::Nobody {
+            // What a backend may no longer do, and the single attempt that it has, do not bind the customer who waited
+            // for it.
+            let misses_more = match landed {
+                Landed::Missed(Missed::Spent | Missed::Limited) => true,
+                Landed::Missed(Missed::Down) => !self.0.reading.0.admission.is_down(&lane),
+                Landed::Missed(Missed::Unusable)
+                | Landed::Live(_)
+                | Landed::Fresh(_)
+                | Landed::ConsentExpired => false,
+            };
+            if begun
+                || !misses_more
+                || (mine, flight.attendance) != (Attendance::Attended, Attendance::Unattended)
+            {
                 return landed;
             }
         }

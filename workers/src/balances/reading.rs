@@ -14,7 +14,7 @@ use super::store::{Attendance, Begun, End, Entry, Holding, Limit, Limited, Read,
 use super::{Cause, Parts, Presence, TURN, lease};
 use crate::limits::Pass;
 use crate::providers::open_banking::Balance;
-use crate::providers::{Context, Outcome, Setback, is_own_fault};
+use crate::providers::{Context, Outcome, Setback, is_own_fault, is_the_providers};
 use crate::store::Trouble;
 
 /// Repetitions of a read for a customer who waits (profile: after 1, 2 and 4 s).
@@ -99,7 +99,7 @@ impl Reading {
             };
             let asked_at = self.0.clock.now();
             let outcome = self.ask(of, errand, pass).await;
-            match verdict(&outcome) {
+            match self.verdict(&outcome, errand, repetitions) {
                 Some(verdict) => leave.brought(verdict).await,
                 None => leave.unused().await,
             }
@@ -175,7 +175,7 @@ impl Reading {
         repetitions: u32,
     ) -> Next {
         let attended = is_there(errand.presence);
-        let step = self.0.patience.retry_base.saturating_mul(1 << repetitions);
+        let step = self.step(repetitions);
         match outcome {
             Ok(balances) => match presented(&balances, of.currency) {
                 Some(amount) => {
@@ -188,11 +188,9 @@ impl Reading {
                 Next::End(End::Nothing, Landed::ConsentExpired)
             }
             Err(Setback::Refused(Refusal { class: Class::RateLimited { retry_after }, code })) => {
-                let brief =
-                    retry_after.is_none_or(|wish| wish <= self.0.patience.retry_base.saturating_mul(4));
-                let alone = code != ACCESS_EXCEEDED && !errand.has_earlier && attended;
-                if alone && brief && repetitions < REPETITIONS {
-                    return Next::Again(retry_after.map_or(step, |wish| wish.max(step)), Missed::Limited);
+                let retry_after = wish(retry_after);
+                if code != ACCESS_EXCEEDED && self.comes_again(errand, retry_after, repetitions) {
+                    return Next::Again(retry_after.unwrap_or(step), Missed::Limited);
                 }
                 let pause = if errand.has_earlier || code == ACCESS_EXCEEDED {
                     retry_after.unwrap_or_default().max(FRESH_WHILE_LIMITED)
@@ -210,6 +208,44 @@ impl Reading {
             Err(Setback::NotSent(_)) if !attended => Next::End(End::Unsent, Landed::Missed(Missed::Down)),
             Err(Setback::NotSent(_) | Setback::Unknown(_)) => Next::Again(self.spread(step), Missed::Down),
         }
+    }
+
+    /// What an outcome says about the bank; nothing when it was our own doing that nothing left.
+    fn verdict<T>(&self, outcome: &Outcome<T>, errand: &Errand, repetitions: u32) -> Option<Verdict> {
+        Some(match outcome {
+            Ok(_) => Verdict::Answered,
+            // The day's reads of one account are no matter of the bank's other customers.
+            Err(Setback::Refused(refusal)) if refusal.code == ACCESS_EXCEEDED => Verdict::Answered,
+            Err(Setback::Refused(refusal)) => match refusal.class {
+                Class::RateLimited { retry_after } => {
+                    let retry_after = wish(retry_after);
+                    // The repetition that follows is not to find the lane at rest.
+                    let own = if self.comes_again(errand, retry_after, repetitions) {
+                        self.step(repetitions)
+                    } else {
+                        PAUSE_WITHOUT_EARLIER
+                    };
+                    Verdict::Limited { rests: retry_after.unwrap_or(own) }
+                }
+                Class::Final | Class::Consent | Class::Credential => Verdict::Answered,
+            },
+            Err(Setback::Unknown(why)) if is_the_providers(why) => Verdict::ProviderFailed,
+            Err(Setback::Unknown(_)) => Verdict::Failed,
+            Err(Setback::NotSent(why)) if is_own_fault(why) => return None,
+            Err(Setback::NotSent(_)) => Verdict::Unreached,
+        })
+    }
+
+    /// Whether a read is repeated that the bank had too many calls for: for a customer who has nothing else to be shown,
+    /// and soon.
+    fn comes_again(&self, errand: &Errand, wish: Option<Duration>, repetitions: u32) -> bool {
+        let brief = wish.is_none_or(|wish| wish <= self.0.patience.retry_base.saturating_mul(4));
+        brief && !errand.has_earlier && is_there(errand.presence) && repetitions < REPETITIONS
+    }
+
+    /// The pause before the next repetition.
+    fn step(&self, repetitions: u32) -> Duration {
+        self.0.patience.retry_base.saturating_mul(1 << repetitions)
     }
 
     /// A pause between half of a step and all of it, so that those who failed together do not come back together.
@@ -231,20 +267,9 @@ fn is_there(presence: Presence) -> bool {
     presence.attendance() == Attendance::Attended
 }
 
-/// What an outcome says about the bank; nothing when it was our own doing that nothing left.
-fn verdict<T>(outcome: &Outcome<T>) -> Option<Verdict> {
-    Some(match outcome {
-        Ok(_) => Verdict::Answered,
-        // The day's reads of one account are no matter of the bank's other customers.
-        Err(Setback::Refused(refusal)) if refusal.code == ACCESS_EXCEEDED => Verdict::Answered,
-        Err(Setback::Refused(refusal)) => match refusal.class {
-            Class::RateLimited { retry_after } => Verdict::Limited { retry_after },
-            Class::Final | Class::Consent | Class::Credential => Verdict::Answered,
-        },
-        Err(Setback::Unknown(_)) => Verdict::Failed,
-        Err(Setback::NotSent(why)) if is_own_fault(why) => return None,
-        Err(Setback::NotSent(_)) => Verdict::Unreached,
-    })
+/// A bank's wish for a wait, unless it is for none at all.
+fn wish(retry_after: Option<Duration>) -> Option<Duration> {
+    retry_after.filter(|wish| !wish.is_zero())
 }
 
 /// The lines that the runbooks look for (AI-46, AI-47).

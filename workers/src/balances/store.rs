@@ -55,7 +55,39 @@ pub struct Cached {
     /// The last one that the bank told.
     pub entry: Option<Entry>,
     /// Before when the bank wants no further read.
-    pub limit: Option<Limit>,
+    pub bounds: Bounds,
+}
+
+/// Until when a bank wants no read of an account, by whom it concerns. Of each the latest holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Every read.
+    pub everybody: Option<At>,
+    /// Reads without the customer, for longer.
+    pub unattended: Option<At>,
+}
+
+impl Bounds {
+    /// With one limit more.
+    #[must_use]
+    pub fn with(mut self, limit: Limit) -> Self {
+        let bound = match limit.whom {
+            Limited::Everybody => &mut self.everybody,
+            Limited::Unattended => &mut self.unattended,
+        };
+        *bound = (*bound).max(Some(limit.until));
+        self.unattended = self.unattended.filter(|until| self.everybody < Some(*until));
+        self
+    }
+
+    /// Until when a reader is kept out, at `now`.
+    pub fn keep_out(&self, reader: Attendance, now: At) -> Option<At> {
+        let until = match reader {
+            Attendance::Attended => self.everybody,
+            Attendance::Unattended => self.everybody.max(self.unattended),
+        };
+        until.filter(|until| now < *until)
+    }
 }
 
 /// A balance as a bank told it.

@@ -15,11 +15,13 @@ use workflows::money::{Currency, Money};
 use workflows::ports::payments::BankId;
 
 use super::*;
+use crate::controls::{self, Controls, Gate};
 use crate::limits::{Limits, Pass};
+use crate::ports::AnchoredClock;
 use crate::providers::TokenSource;
 use crate::providers::http::{HttpFault, HttpPort, HttpReply, HttpRequest};
 use crate::registry::User;
-use crate::store::{self, Database};
+use crate::store::{self, Database, MemoryStore};
 
 const BEGIN: At = At::from_millis(1_771_833_600_000);
 const KARI: Presence = Presence::Customer(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
@@ -169,6 +171,54 @@ async fn a_bank_that_wants_fewer_calls_is_left_alone_for_five_minutes() {
         let shown = desk.balance(KARI).await;
         let found = (shown.minor(), shown.warning, desk.calls());
         assert_eq!(found, (Some(1_500_050), warning, calls), "{seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn a_bank_that_wants_fewer_calls_and_no_wait_is_asked_again_by_steps_and_then_left_alone_for_a_minute()
+{
+    for (refusals, source, calls) in [(3, Some(Source::Live), 4), (4, None, 4)] {
+        let mut desk = Desk::open().await;
+        let (clock, rows) = (Arc::new(AnchoredClock::wall()), Arc::new(Still(AtomicI64::new(0))));
+        let (store, settings) = (Arc::new(MemoryStore::new(rows)), controls::Settings::default());
+        let controls = Controls::open(store, clock.clone(), &Numbered, settings).await.unwrap();
+        let guarded = Arc::new(Guarded::new(controls.clone()));
+        desk.balances = process_under(&desk.database, &desk.bank, guarded, clock.clone());
+        desk.bank.says(vec![Act::Answer(429, ""); refusals]);
+        let shown = desk.balance(KARI).await;
+        assert_eq!((shown.source(), desk.calls()), (source, calls), "{refusals}");
+        let of = holding(&desk.account).unwrap();
+        let limited = desk.database.balances.balance(&of).await.unwrap().bounds.everybody;
+        let rests = match controls.gate(&Lane::of("neonomics", "dnb", OPERATION)) {
+            Gate::Open => None,
+            Gate::Until(until) => Some(until),
+            other @ (Gate::OneAtATime | Gate::Probed | Gate::Shut(_)) => panic!("{other:?}"),
+        };
+        let about_a_minute = |until: At| (MINUTE / 2..=MINUTE).contains(&until.since(clock.now()));
+        assert_eq!((limited.is_some(), rests.is_some()), (refusals == 4, refusals == 4), "{refusals}");
+        assert!([limited, rests].into_iter().flatten().all(about_a_minute), "{limited:?} {rests:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_who_waits_for_a_backends_read_is_not_bound_to_its_single_attempt() {
+    for (shuts_after, source, calls) in [(None, Some(Source::Live), 2), (Some(1), None, 1)] {
+        let desk = Desk::open().await;
+        desk.posted.shuts_after(shuts_after);
+        desk.bank.says(vec![Act::Answer(500, "")]);
+        desk.bank.closes();
+        let asks = |presence| {
+            let (balances, account) = (desk.balances.clone(), desk.account.clone());
+            tokio::spawn(async move { balances.of(&account, presence, Cause::default()).await.unwrap() })
+        };
+        let backend = asks(Presence::Nobody);
+        desk.bank.heard(1).await;
+        let kari = asks(KARI);
+        // Nothing says that she waits by now. When she does not yet, she reads by herself, which is as well.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        desk.bank.opens();
+        assert_eq!(balance_of(backend.await.unwrap()).source(), None);
+        assert_eq!((balance_of(kari.await.unwrap()).source(), desk.calls()), (source, calls));
     }
 }
 
@@ -354,7 +404,15 @@ impl Desk {
 }
 
 fn process(database: &Database, bank: &Arc<Bank>, posted: &Arc<Posted>, clock: &Arc<Still>) -> Balances {
-    let clock: Arc<dyn Clock> = Arc::<Still>::clone(clock);
+    process_under(database, bank, Arc::<Posted>::clone(posted), Arc::<Still>::clone(clock))
+}
+
+fn process_under(
+    database: &Database,
+    bank: &Arc<Bank>,
+    admission: Arc<dyn Admission>,
+    clock: Arc<dyn Clock>,
+) -> Balances {
     let ids: Arc<dyn Ids> = Arc::new(Numbered);
     let port: Arc<dyn HttpPort> = Arc::<Bank>::clone(bank);
     let neonomics = "neonomics".into();
@@ -363,7 +421,7 @@ fn process(database: &Database, bank: &Arc<Bank>, posted: &Arc<Posted>, clock: &
         store: Arc::clone(&database.balances),
         registry: Arc::clone(&database.registry),
         bank: Arc::new(bank),
-        admission: Arc::<Posted>::clone(posted),
+        admission,
         limits: Limits::none(),
         clock,
         ids,

@@ -11,8 +11,12 @@
 //! decides in half-open; attempts that began before the breaker opened and end now say nothing about today.
 //!
 //! A provider that could not be reached, and is not yet out of reach often enough, is in question: what was parked
-//! because of it is let out only after a probe reached it.
+//! because of it is let out only after a probe reached it. One that answers for several of its banks that it failed, and
+//! blames none of them, is down as such (X-20); one bank alone never brings it down.
+//!
+//! An operator's word stands until it ends: neither a probe nor a trial that fails shortens it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +28,12 @@ use super::cause::Cause;
 const REMEMBERED: usize = 32;
 /// A provider in question is asked after this part of the time that it would be left alone for.
 const IN_QUESTION: u32 = 60;
+/// Of so many banks the failures have to be, before their provider is to blame.
+const SEVERAL: usize = 2;
+/// How long the right to probe lasts.
+pub(super) const PROBE: Duration = Duration::from_secs(15);
+/// Whoever waits for a probe waits so long.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// When a breaker opens, and for how long (`NEONOMICS_BREAKER_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +63,9 @@ pub enum Stand {
     Closed {
         /// The latest failures.
         failures: Vec<At>,
+        /// The latest failures at its banks that none of them is blamed for, of a provider's own.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        at_banks: Vec<(At, String)>,
         /// Who is probing.
         probe: Option<Lease>,
     },
@@ -64,7 +77,7 @@ pub enum Stand {
         until: Option<At>,
         /// Why.
         by: Opened,
-        /// An operator wants it to be probed, whether anything waits or not.
+        /// Somebody wants it to be probed, whether a task waits or not.
         asked: bool,
         /// Who is probing.
         probe: Option<Lease>,
@@ -73,6 +86,9 @@ pub enum Stand {
     HalfOpen {
         /// When it opened.
         since: At,
+        /// Why.
+        #[serde(default)]
+        by: Option<Opened>,
         /// Who is trying.
         trial: Option<Lease>,
     },
@@ -117,6 +133,8 @@ pub enum Stance {
 pub enum Effect {
     /// It failed.
     Failed(Option<Lease>),
+    /// The provider answered that it failed at this bank, which it did not blame.
+    FailedAt(String),
     /// It went well.
     Well(Option<Lease>),
     /// It says nothing, or was never made: the next one may try.
@@ -177,20 +195,52 @@ impl Breaker {
     pub fn next_probe(&self, rules: &Rules) -> Option<At> {
         let (due, probe) = match &self.stand {
             Stand::Open { until, probe, .. } => ((*until)?, probe),
-            Stand::Closed { failures, probe } => (failures.last()?.plus(rules.open_for / IN_QUESTION), probe),
+            Stand::Closed { failures, probe, .. } => {
+                (failures.last()?.plus(rules.open_for / IN_QUESTION), probe)
+            }
             Stand::HalfOpen { .. } => return None,
         };
         Some(probe.as_ref().map_or(due, |probe| probe.until.max(due)))
     }
 
-    /// Whether an operator asked for a probe that has not come yet.
+    /// Whether somebody asked for a probe that has not come yet.
     pub fn is_asked(&self) -> bool {
         matches!(self.stand, Stand::Open { asked: true, .. })
     }
 
+    /// With a wish for the probe that is due; `None` when none is, or somebody wishes for it already.
+    pub fn asked_for(&self, now: At) -> Option<Breaker> {
+        let mut next = self.clone();
+        match &mut next.stand {
+            Stand::Open { asked, .. } if !*asked && self.stance(now) == Stance::Due => *asked = true,
+            Stand::Open { .. } | Stand::Closed { .. } | Stand::HalfOpen { .. } => return None,
+        }
+        Some(next)
+    }
+
+    /// Whether a probe is under way that was not answered at once.
+    pub fn is_kept_waiting(&self, now: At) -> bool {
+        match &self.stand {
+            Stand::Open { probe: Some(probe), .. } => {
+                now < probe.until && probe.until.minus(PROBE).plus(AT_ONCE) <= now
+            }
+            Stand::Open { probe: None, .. } | Stand::Closed { .. } | Stand::HalfOpen { .. } => false,
+        }
+    }
+
+    /// Whether it is not closed because an operator said so.
+    pub fn is_by_hand(&self) -> bool {
+        match &self.stand {
+            Stand::Open { by, .. } | Stand::HalfOpen { by: Some(by), .. } => {
+                matches!(by, Opened::Operator(_))
+            }
+            Stand::Closed { .. } | Stand::HalfOpen { by: None, .. } => false,
+        }
+    }
+
     /// Whether nothing of it has to be remembered at `now`.
     pub fn is_forgettable(&self, now: At) -> bool {
-        matches!(&self.stand, Stand::Closed { failures, .. } if failures.is_empty())
+        matches!(&self.stand, Stand::Closed { failures, at_banks, .. } if failures.is_empty() && at_banks.is_empty())
             && self.rests(now).is_none()
     }
 
@@ -209,15 +259,17 @@ impl Breaker {
     /// After a probe. `None` when the one who probed is not who probes any more.
     pub fn after_probe(&self, lease: &Lease, well: bool, rules: &Rules, now: At) -> Option<Breaker> {
         let stand = match (&self.stand, well) {
-            (Stand::Open { since, probe: Some(probe), .. }, true) if probe == lease => {
-                Stand::HalfOpen { since: *since, trial: None }
+            (Stand::Open { since, by, probe: Some(probe), .. }, true) if probe == lease => {
+                Stand::HalfOpen { since: *since, by: Some(by.clone()), trial: None }
             }
             (Stand::Open { since, by, probe: Some(probe), .. }, false) if probe == lease => {
-                opened(*since, Some(now.plus(rules.open_for)), by.clone())
+                reopened(*since, Some(by), by.clone(), rules, now)
             }
-            (Stand::Closed { probe: Some(probe), .. }, true) if probe == lease => closed(),
-            (Stand::Closed { failures, probe: Some(probe) }, false) if probe == lease => {
-                failed(failures, rules, now)
+            (Stand::Closed { at_banks, probe: Some(probe), .. }, true) if probe == lease => {
+                Stand::Closed { failures: vec![], at_banks: at_banks.clone(), probe: None }
+            }
+            (Stand::Closed { failures, at_banks, probe: Some(probe) }, false) if probe == lease => {
+                failed(failures, at_banks, rules, now)
             }
             (Stand::Open { .. } | Stand::Closed { .. } | Stand::HalfOpen { .. }, _) => return None,
         };
@@ -227,16 +279,16 @@ impl Breaker {
     /// With somebody trying; `None` when nobody may, or somebody does. One that is due is tried at once where the trial
     /// is a read and costs nothing (`reads`).
     pub fn tried_by(&self, lease: &Lease, reads: bool, now: At) -> Option<Breaker> {
-        let since = match &self.stand {
-            Stand::HalfOpen { since, trial } if is_free(trial.as_ref(), now) => *since,
-            Stand::Open { since, probe, .. }
+        let (since, by) = match &self.stand {
+            Stand::HalfOpen { since, by, trial } if is_free(trial.as_ref(), now) => (*since, by.clone()),
+            Stand::Open { since, by, probe, .. }
                 if reads && self.stance(now) == Stance::Due && is_free(probe.as_ref(), now) =>
             {
-                *since
+                (*since, Some(by.clone()))
             }
             Stand::HalfOpen { .. } | Stand::Open { .. } | Stand::Closed { .. } => return None,
         };
-        let stand = Stand::HalfOpen { since, trial: Some(lease.clone()) };
+        let stand = Stand::HalfOpen { since, by, trial: Some(lease.clone()) };
         Some(Breaker { stand, ..self.clone() })
     }
 
@@ -257,30 +309,46 @@ impl Breaker {
             let rests_until = self.rests(now).max(Some(*until));
             return Breaker { rests_until, ..self.clone() };
         }
-        let open = |since, by| opened(since, Some(now.plus(rules.open_for)), by);
         let stand = match (&self.stand, effect) {
-            (Stand::Closed { failures, .. }, Effect::Failed(_)) => failed(failures, rules, now),
-            (Stand::Closed { .. }, Effect::Locked(_)) => open(now, Opened::Credentials),
-            (Stand::HalfOpen { since, trial: Some(trial) }, Effect::Failed(Some(lease)))
-                if trial == lease =>
-            {
-                open(*since, Opened::Failures)
+            (Stand::Closed { failures, at_banks, .. }, Effect::Failed(_)) => {
+                failed(failures, at_banks, rules, now)
             }
-            (Stand::HalfOpen { since, trial: Some(trial) }, Effect::Locked(Some(lease)))
+            (Stand::Closed { failures, at_banks, probe }, Effect::FailedAt(bank)) => {
+                let at_banks = failed_at(at_banks, bank, rules, now);
+                if is_of_several(&at_banks, rules) {
+                    opened(now, Some(now.plus(rules.open_for)), Opened::Failures)
+                } else {
+                    Stand::Closed { failures: failures.clone(), at_banks, probe: probe.clone() }
+                }
+            }
+            (Stand::Closed { .. }, Effect::Locked(_)) => {
+                opened(now, Some(now.plus(rules.open_for)), Opened::Credentials)
+            }
+            (Stand::HalfOpen { since, by, trial: Some(trial) }, Effect::Failed(Some(lease)))
                 if trial == lease =>
             {
-                open(*since, Opened::Credentials)
+                reopened(*since, by.as_ref(), Opened::Failures, rules, now)
+            }
+            (Stand::HalfOpen { since, by, trial: Some(trial) }, Effect::Locked(Some(lease)))
+                if trial == lease =>
+            {
+                reopened(*since, by.as_ref(), Opened::Credentials, rules, now)
             }
             (Stand::HalfOpen { trial: Some(trial), .. }, Effect::Well(Some(lease))) if trial == lease => {
                 closed()
             }
-            (Stand::HalfOpen { since, trial: Some(trial) }, Effect::Idle(lease)) if trial == lease => {
-                Stand::HalfOpen { since: *since, trial: None }
+            (Stand::HalfOpen { since, by, trial: Some(trial) }, Effect::Idle(lease)) if trial == lease => {
+                Stand::HalfOpen { since: *since, by: by.clone(), trial: None }
             }
             // What began before it opened, and what was overtaken, says nothing about today.
             (
                 stand,
-                Effect::Failed(_) | Effect::Locked(_) | Effect::Well(_) | Effect::Idle(_) | Effect::Rests(_),
+                Effect::Failed(_)
+                | Effect::FailedAt(_)
+                | Effect::Locked(_)
+                | Effect::Well(_)
+                | Effect::Idle(_)
+                | Effect::Rests(_),
             ) => stand.clone(),
         };
         Breaker { stand, ..self.clone() }
@@ -311,14 +379,42 @@ impl Breaker {
 }
 
 fn closed() -> Stand {
-    Stand::Closed { failures: vec![], probe: None }
+    Stand::Closed { failures: vec![], at_banks: vec![], probe: None }
 }
 
 fn opened(since: At, until: Option<At>, by: Opened) -> Stand {
     Stand::Open { since, until, by, asked: false, probe: None }
 }
 
-fn failed(before: &[At], rules: &Rules, now: At) -> Stand {
+/// Open again after a probe or trial that failed. An operator's word that has not ended stands.
+fn reopened(since: At, before: Option<&Opened>, by: Opened, rules: &Rules, now: At) -> Stand {
+    match before {
+        Some(Opened::Operator(cause)) if cause.holds_at(now) => {
+            opened(since, cause.expires_at, Opened::Operator(cause.clone()))
+        }
+        Some(Opened::Operator(_) | Opened::Failures | Opened::Credentials) | None => {
+            opened(since, Some(now.plus(rules.open_for)), by)
+        }
+    }
+}
+
+fn failed_at(before: &[(At, String)], bank: &str, rules: &Rules, now: At) -> Vec<(At, String)> {
+    let from = now.minus(rules.window);
+    let mut at_banks: Vec<_> = before.iter().filter(|(at, _)| *at > from).cloned().collect();
+    at_banks.push((now, bank.to_owned()));
+    let surplus = at_banks.len().saturating_sub(REMEMBERED);
+    at_banks.drain(..surplus);
+    at_banks
+}
+
+/// Whether so many failures, and of so many banks, are the provider's.
+fn is_of_several(at_banks: &[(At, String)], rules: &Rules) -> bool {
+    let banks: BTreeSet<&str> = at_banks.iter().map(|(_, bank)| bank.as_str()).collect();
+    u64::try_from(at_banks.len()).is_ok_and(|known| known >= u64::from(rules.failures))
+        && banks.len() >= SEVERAL
+}
+
+fn failed(before: &[At], at_banks: &[(At, String)], rules: &Rules, now: At) -> Stand {
     let from = now.minus(rules.window);
     let mut failures: Vec<At> = before.iter().copied().filter(|at| *at > from).collect();
     failures.push(now);
@@ -328,7 +424,7 @@ fn failed(before: &[At], rules: &Rules, now: At) -> Stand {
     if known >= u64::from(rules.failures) {
         opened(now, Some(now.plus(rules.open_for)), Opened::Failures)
     } else {
-        Stand::Closed { failures, probe: None }
+        Stand::Closed { failures, at_banks: at_banks.to_vec(), probe: None }
     }
 }
 
@@ -491,6 +587,21 @@ mod tests {
         assert_eq!((ends.stance(at(49)), ends.stance(at(50))), (Stance::Open, Stance::Due));
         let asked = act(&held_open, Action::Probe, None);
         assert!(asked.is_asked() && asked.wants_probe(&RULES, at(5)));
+        let ends_asked = act(&ends, Action::Probe, None);
+        for (asked, until) in [(asked, None), (ends_asked, Some(at(50)))] {
+            // What a probe or a trial finds does not end what an operator said.
+            let lease = lease("a", 20);
+            let probed = asked.probed_by(&lease, &RULES, at(5)).expect("it is due");
+            let failed = probed.after_probe(&lease, false, &RULES, at(6)).expect("it probed");
+            let half_open = probed.after_probe(&lease, true, &RULES, at(6)).expect("it probed");
+            let tried = half_open.tried_by(&lease, false, at(7)).expect("nobody tries");
+            let by_read = asked.tried_by(&lease, true, at(7)).expect("it is due");
+            let lost = Effect::Failed(Some(lease));
+            for after in [failed, tried.after(&lost, &RULES, at(8)), by_read.after(&lost, &RULES, at(8))] {
+                assert!(after.is_by_hand() && !after.is_asked(), "{after:?}");
+                assert_eq!((after.next_probe(&RULES), after.stance(at(49))), (until, Stance::Open));
+            }
+        }
         for breaker in [held_open, open(), half_open()] {
             assert_eq!(act(&breaker, Action::Close, None), Breaker::default());
         }
@@ -498,10 +609,46 @@ mod tests {
     }
 
     #[test]
+    fn failures_at_several_banks_that_none_is_blamed_for_are_the_providers() {
+        for (banks, stance) in [
+            (&[("dnb", 0), ("nordea", 1)][..], Stance::Closed),
+            (&[("dnb", 0), ("nordea", 1), ("dnb", 2)], Stance::Open),
+            (&[("dnb", 0), ("dnb", 1), ("dnb", 2), ("dnb", 3)], Stance::Closed),
+            (&[("nordea", 0), ("dnb", 59), ("dnb", 60), ("dnb", 61)], Stance::Closed),
+            (&[("nordea", 0), ("dnb", 58), ("dnb", 59)], Stance::Open),
+        ] {
+            let breaker = banks.iter().fold(Breaker::default(), |breaker, (bank, second)| {
+                breaker.after(&Effect::FailedAt((*bank).to_owned()), &RULES, at(*second))
+            });
+            assert_eq!(breaker.stance(at(61)), stance, "{banks:?}");
+            assert!(!breaker.is_in_question(&RULES, at(61)), "it was reached");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_is_due_is_wished_for_once_and_keeps_nobody_waiting() {
+        assert_eq!((open().asked_for(at(61)), Breaker::default().asked_for(at(61))), (None, None));
+        let asked = open().asked_for(at(62)).expect("it is due");
+        assert!(asked.is_asked() && !open().is_asked());
+        assert_eq!(asked.asked_for(at(63)), None);
+        let probed = asked.probed_by(&lease("a", 62 + 15), &RULES, at(62)).expect("it is due");
+        for (second, waits) in [(62, false), (63, true), (76, true), (77, false)] {
+            assert_eq!(probed.is_kept_waiting(at(second)), waits, "{second}");
+        }
+    }
+
+    #[test]
     fn a_document_reads_as_it_was_written() {
-        for breaker in [Breaker::default(), failed_at(&[0]), open(), half_open()] {
+        let at_bank = Breaker::default().after(&Effect::FailedAt("dnb".to_owned()), &RULES, at(0));
+        for breaker in [Breaker::default(), failed_at(&[0]), at_bank, open(), half_open()] {
             let text = serde_json::to_string(&breaker).expect("it serialises");
             assert_eq!(serde_json::from_str::<Breaker>(&text).expect("it reads"), breaker);
+        }
+        for text in [
+            r#"{"stand":{"closed":{"failures":[],"probe":null}},"rests_until":null}"#,
+            r#"{"stand":{"half_open":{"since":0,"trial":null}},"rests_until":null}"#,
+        ] {
+            assert!(serde_json::from_str::<Breaker>(text).is_ok(), "written by an older process: {text}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::breaker::{Opened, Stance, Stand};
 use super::holds::HoldOn;
 use super::settings::Settings;
 use super::snapshot::Snapshot;
-use super::subject::{Place, Work};
+use super::subject::{Place, Work, held_aside};
 use super::switches::PispMode;
 
 /// What a lane allows.
@@ -70,6 +70,10 @@ pub fn gate(snapshot: &Snapshot, settings: &Settings, lane: &Lane, now: At) -> G
     if let Some(reason) = stopped(snapshot, settings, place, now) {
         return Gate::Shut(reason);
     }
+    if let Some((_, hold)) = held_aside(lane) {
+        // What it comes to afterwards is its queue's matter.
+        return if snapshot.is_held(&[hold], now) { Gate::Shut(Reason::Held) } else { Gate::Open };
+    }
     let mut gate = Gate::Open;
     for id in place.breakers() {
         let Some(breaker) = snapshot.breaker(&id) else { continue };
@@ -82,10 +86,18 @@ pub fn gate(snapshot: &Snapshot, settings: &Settings, lane: &Lane, now: At) -> G
             {
                 Gate::Probed
             }
+            // An operator's word about a provider stops money, never truth.
+            Stance::Open | Stance::Due | Stance::HalfOpen
+                if id.bank().is_none() && breaker.is_by_hand() && !place.work.is_stopped_by_hand() =>
+            {
+                Gate::Open
+            }
             Stance::Open => Gate::Shut(match breaker.stand {
                 Stand::Open { by: Opened::Credentials, .. } => Reason::Credentials,
                 Stand::Open { .. } | Stand::Closed { .. } | Stand::HalfOpen { .. } => Reason::Broken,
             }),
+            // Nobody waits for a probe that hangs.
+            Stance::Due if breaker.is_kept_waiting(now) => Gate::Shut(Reason::Broken),
             // A read may be the trial itself; what moves money comes after a question that moves none.
             Stance::Due if id.stops_money() => Gate::Probed,
             Stance::Due => Gate::OneAtATime,
@@ -130,11 +142,13 @@ fn stricter(one: Gate, other: Gate) -> Gate {
 #[cfg(test)]
 mod tests {
     use serde::Serialize;
+    use workflows::ids::WorkflowId;
 
-    use super::super::breaker::Breaker;
+    use super::super::breaker::{Breaker, Lease, PROBE};
     use super::super::cause::Cause;
     use super::super::rows::{ControlRow, Kind};
     use super::super::snapshot::{Turned, document};
+    use super::super::subject::aside_of;
     use super::*;
 
     const NOW: At = At::from_millis(1_000_000);
@@ -168,8 +182,20 @@ mod tests {
         Stand::Open { since: NOW, until: Some(until), by: Opened::Credentials, asked: false, probe: None }
     }
 
+    fn by_hand(until: Option<At>) -> Stand {
+        let by = Opened::Operator(cause(None));
+        Stand::Open { since: NOW, until, by, asked: false, probe: None }
+    }
+
+    /// Due, and probed since so many milliseconds.
+    fn probed_for(millis: u64) -> Stand {
+        let until = NOW.minus(std::time::Duration::from_millis(millis)).plus(PROBE);
+        let probe = Some(Lease { by: "a".to_owned(), until });
+        Stand::Open { since: NOW, until: Some(NOW), by: Opened::Failures, asked: false, probe }
+    }
+
     fn closed(failures: Vec<At>) -> Stand {
-        Stand::Closed { failures, probe: None }
+        Stand::Closed { failures, at_banks: vec![], probe: None }
     }
 
     /// What initiate, queue, status, cancel and aisp at the bank allow, and initiate at another one.
@@ -185,7 +211,7 @@ mod tests {
     fn each_control_shuts_what_it_is_about_and_nothing_else() {
         use Gate::{OneAtATime, Open, Probed, Until};
         let (shut, broken) = (Gate::Shut, Gate::Shut(Reason::Broken));
-        let half_open = Stand::HalfOpen { since: NOW, trial: None };
+        let half_open = Stand::HalfOpen { since: NOW, by: Some(Opened::Failures), trial: None };
         let (over, ahead) = (NOW, later(9));
         let initiate = "neonomics/dnb/initiate";
         let held = shut(Reason::Held);
@@ -266,6 +292,48 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_hangs_keeps_nobody_waiting_and_what_is_opened_by_hand_stops_no_truth() {
+        use Gate::{OneAtATime, Open, Probed};
+        let (broken, over, initiate) = (Gate::Shut(Reason::Broken), NOW, "neonomics/dnb/initiate");
+        let half_open_by_hand =
+            Stand::HalfOpen { since: NOW, by: Some(Opened::Operator(cause(None))), trial: None };
+        for (what, rows, expected) in [
+            (
+                "probed just now",
+                vec![breaker(initiate, probed_for(999), None)],
+                [Probed, Probed, Open, Open, Open, Open],
+            ),
+            (
+                "a probe that hangs",
+                vec![breaker(initiate, probed_for(1_000), None)],
+                [broken, broken, Open, Open, Open, Open],
+            ),
+            (
+                "provider by hand",
+                vec![breaker("neonomics", by_hand(None), None)],
+                [broken, broken, Open, Open, broken, broken],
+            ),
+            (
+                "provider by hand, due",
+                vec![breaker("neonomics", by_hand(Some(over)), None)],
+                [Probed, Probed, Open, Open, Probed, Probed],
+            ),
+            (
+                "provider by hand, half-open",
+                vec![breaker("neonomics", half_open_by_hand, None)],
+                [OneAtATime, Open, Open, Open, OneAtATime, OneAtATime],
+            ),
+            (
+                "status by hand",
+                vec![breaker("neonomics/dnb/status", by_hand(None), None)],
+                [Open, Open, broken, Open, Open, Open],
+            ),
+        ] {
+            assert_eq!(gates(&rows, &Settings::default()), expected, "{what}");
+        }
+    }
+
+    #[test]
     fn a_start_value_holds_until_somebody_turns_the_switch_and_again_when_that_expires() {
         let mut settings = Settings::default();
         settings.start.pisp = PispMode::Disabled;
@@ -275,6 +343,18 @@ mod tests {
             (vec![switch("pisp.mode", "live", Some(NOW))], Gate::Shut(Reason::Disabled)),
         ] {
             assert_eq!(gates(&rows, &settings)[0], expected);
+        }
+    }
+
+    #[test]
+    fn what_was_put_aside_waits_for_the_end_of_its_hold() {
+        let queue = Lane::of("neonomics", "dnb", "queue");
+        for hold in [HoldOn::Kind("remittance".to_owned()), HoldOn::Instance(WorkflowId::new(7))] {
+            let aside = aside_of(&queue, &hold).expect("it has a lane");
+            let gate = |rows: &[ControlRow]| gate(&Snapshot::of(1, rows), &Settings::default(), &aside, NOW);
+            let held = |until| [row(Kind::Hold, &hold.to_string(), &cause(until))];
+            assert_eq!(gate(&held(None)), Gate::Shut(Reason::Held), "{hold}");
+            assert_eq!((gate(&held(Some(NOW))), gate(&[])), (Gate::Open, Gate::Open), "{hold}");
         }
     }
 

@@ -10,13 +10,16 @@
 //! The one rule: a control stops money, never truth. Deadlines, status reads and cancellations of payments that stand
 //! at a bank go on whatever an operator or a fault does to new ones.
 
+mod alarms;
 pub mod breaker;
 mod cause;
 pub mod gate;
 pub mod holds;
+mod layers;
 mod operators;
 mod prober;
 pub mod ramp;
+mod rates;
 mod report;
 mod rows;
 mod runtime;
@@ -25,10 +28,13 @@ mod snapshot;
 mod subject;
 pub mod switches;
 
+pub(crate) use alarms::keep_telling;
+pub(crate) use breaker::AT_ONCE;
 pub use breaker::Action;
 pub use cause::Cause;
 pub use gate::{Gate, Reason};
 pub use holds::HoldOn;
+pub use layers::Turn;
 pub(crate) use prober::Prober;
 pub use ramp::Drain;
 pub use report::{Admitted, Verdict};
@@ -37,6 +43,7 @@ pub use runtime::Controls;
 pub(crate) use runtime::{Granted, Trial};
 pub use settings::{Settings, Start};
 pub use snapshot::Snapshot;
+pub use subject::held_aside;
 pub use subject::{BreakerId, Operation, Scope};
-pub(crate) use subject::{is_queue, queue_before, turns_away};
+pub(crate) use subject::{aside_of, is_parked, is_queue, queue_before, turns_away};
 pub use switches::{AispMode, PispMode, SwanMode, Switch, SwitchName};

@@ -8,27 +8,33 @@ use workflows::engine::Lane;
 use super::breaker::Action;
 use super::cause::Cause;
 use super::holds::HoldOn;
+use super::layers::Layers;
 use super::ramp::{Drain, Queue};
 use super::rows::Kind;
 use super::runtime::Controls;
-use super::snapshot::Turned;
 use super::subject::{BreakerId, Operation, Scope};
 use super::switches::{PispMode, Switch, SwitchName};
 use crate::store::Trouble;
 
 impl Controls {
-    /// Turns a switch.
+    /// Turns a switch. One that is turned for a while falls back to where it stood before.
     ///
     /// # Errors
     /// When the store does not answer: the switch may or may not be turned, and turning it again is safe.
     pub async fn set(&self, switch: &Switch, cause: Cause) -> Result<(), Trouble> {
-        let turned = Turned { value: switch.word(), cause: cause.clone() };
-        self.put(Kind::Switch, &switch.name().subject(), Some(&turned)).await?;
         let name = switch.name().subject();
+        loop {
+            let known = self.snapshot();
+            let (version, before) = known.stored_switch(&switch.name());
+            let layers = Layers::over(before, switch, cause.clone(), self.now());
+            if self.write(Kind::Switch, &name, version, Some(&layers)).await? {
+                break;
+            }
+        }
         tracing::info!(
             event = "switch_turned",
             switch = name,
-            to = turned.value,
+            to = switch.word(),
             actor = cause.actor,
             "switch turned"
         );
@@ -38,12 +44,12 @@ impl Controls {
         Ok(())
     }
 
-    /// Takes a switch back: the start value holds again.
+    /// Takes a switch back, with everything that was said before: the start value holds again.
     ///
     /// # Errors
     /// As for [`Controls::set`].
     pub async fn unset(&self, name: &SwitchName, cause: &Cause) -> Result<(), Trouble> {
-        self.put::<Turned>(Kind::Switch, &name.subject(), None).await?;
+        self.put::<Layers>(Kind::Switch, &name.subject(), None).await?;
         tracing::info!(
             event = "switch_released",
             switch = name.subject(),
@@ -76,23 +82,38 @@ impl Controls {
         Ok(())
     }
 
-    /// Opens, closes or probes breakers: the provider's own, or every one of a bank. A probe is made by a process that
-    /// performs, within a second.
+    /// Opens, closes or probes what [`Controls::reached`] says. A probe is made by a process that performs, within a
+    /// second.
     ///
     /// # Errors
     /// As for [`Controls::set`].
     pub async fn breaker(&self, of: &Scope, action: Action, cause: &Cause) -> Result<(), Trouble> {
-        let ids: Vec<BreakerId> = match of {
-            Scope::All => self.snapshot().breakers().map(|(id, ..)| id.clone()).collect(),
-            Scope::Provider(provider) => vec![BreakerId::Provider(provider.clone())],
-            Scope::Bank(provider, bank) => Operation::ALL
-                .map(|operation| BreakerId::Bank(provider.clone(), bank.clone(), operation))
-                .into(),
-        };
-        for id in ids {
+        for id in self.reached(of, action) {
             self.breaker_of(&id, action, cause).await?;
         }
         Ok(())
+    }
+
+    /// The breakers that an action without a word about the operation reaches. Opening stops money, and the reads of
+    /// accounts before it, never truth: of a bank those two are opened, and a provider's own, opened by hand, lets
+    /// everything else pass. Closing and probing reach every one, those of a provider's banks too.
+    pub fn reached(&self, of: &Scope, action: Action) -> Vec<BreakerId> {
+        let known = self.snapshot();
+        let known = || known.breakers().map(|(id, ..)| id.clone());
+        match (of, action) {
+            (Scope::All, Action::Open) => known().filter(BreakerId::is_opened_by_hand).collect(),
+            (Scope::All, Action::Close | Action::Probe) => known().collect(),
+            (Scope::Provider(provider), Action::Open) => vec![BreakerId::Provider(provider.clone())],
+            (Scope::Provider(provider), Action::Close | Action::Probe) => {
+                let of_its_banks = known().filter(|id| id.provider() == provider && id.bank().is_some());
+                std::iter::once(BreakerId::Provider(provider.clone())).chain(of_its_banks).collect()
+            }
+            (Scope::Bank(provider, bank), action) => Operation::ALL
+                .map(|operation| BreakerId::Bank(provider.clone(), bank.clone(), operation))
+                .into_iter()
+                .filter(|id| action != Action::Open || id.is_opened_by_hand())
+                .collect(),
+        }
     }
 
     /// Opens, closes or probes one breaker.

@@ -17,7 +17,7 @@ use crate::committer::chain;
 use crate::limits::{Limits, Pass};
 use crate::ports::Ids;
 use crate::presence::Presence;
-use crate::providers::{Context, Provider, is_own_fault};
+use crate::providers::{Context, Provider, is_own_fault, is_the_providers};
 use crate::store::Trouble;
 
 /// How long a probe may take.
@@ -121,7 +121,10 @@ impl Prober {
 fn is_well(id: &BreakerId, finding: &Finding) -> bool {
     match (id, finding) {
         (_, Finding::NotSent(_)) | (BreakerId::Bank(..), Finding::Unknown(_)) => false,
-        (BreakerId::Provider(_), _) | (BreakerId::Bank(..), Finding::Done(_)) => true,
+        // One that fails itself is there and of no use.
+        (BreakerId::Provider(_), Finding::Unknown(why)) => !is_the_providers(why),
+        (BreakerId::Provider(_), Finding::Done(_) | Finding::Refused(_))
+        | (BreakerId::Bank(..), Finding::Done(_)) => true,
         (BreakerId::Bank(..), Finding::Refused(refusal)) => match refusal.class {
             Class::Final | Class::Consent => true,
             Class::Credential | Class::RateLimited { .. } => false,

@@ -2,8 +2,8 @@
 //! bank that just came back is not knocked down again (X-49).
 //!
 //! The first stages are each so many payments within a minute; after the last one the provider's rate is the limit.
-//! Failures of initiations at the bank, a tenth of them at least, set it back to its first stage; a lane that was shut
-//! starts it anew. A queue that was never held back has no ramp and is let through as fast as its payments can be sent.
+//! Failures of initiations at the bank, two and a tenth of those within as long as a stage at least, set it back to its
+//! first stage; fewer leave it where it is. A lane that was shut starts it anew. A queue that was never held back has no ramp and is let through as fast as its payments can be sent.
 
 use std::time::Duration;
 
@@ -44,8 +44,27 @@ pub enum Ramp {
         window: At,
         /// Releases in it.
         released: u32,
+        /// How those of the present stage went.
+        #[serde(default)]
+        tally: Tally,
     },
 }
+
+/// What became of what was let through within as long as a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// When that time began.
+    pub begins: At,
+    /// Releases in it.
+    pub released: u32,
+    /// Initiations that failed in it.
+    pub failed: u32,
+}
+
+/// Of so many releases one may fail.
+const ONE_OF: u32 = 10;
+/// So many failures at least set a ramp back.
+const FEWEST: u32 = 2;
 
 /// How an operator wants a queue to be let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,10 +103,10 @@ impl Queue {
         if wish == Some(Drain::Paused) {
             return Release::Paused;
         }
-        let (since, window, released) = match (self.ramp, wish) {
-            (Some(Ramp::Running { since, window, released }), _) => (since, window, released),
+        let (since, window, released, tally) = match (self.ramp, wish) {
+            (Some(Ramp::Running { since, window, released, tally }), _) => (since, window, released, tally),
             (None, None | Some(Drain::Ramp)) => return Release::Free,
-            (Some(Ramp::Waiting) | None, _) => (now, now, 0),
+            (Some(Ramp::Waiting) | None, _) => (now, now, 0, Tally::default()),
         };
         let Window { begins, ends, most } = match wish {
             Some(Drain::PerMinute(most)) => Window::of(MINUTE, most, since, now),
@@ -99,7 +118,9 @@ impl Queue {
         if free == 0 {
             return Release::NotBefore(ends);
         }
-        let ramp = Some(Ramp::Running { since, window: begins, released: released + free });
+        let tally = tally.at(stages, since, now);
+        let tally = Tally { released: tally.released.saturating_add(free), ..tally };
+        let ramp = Some(Ramp::Running { since, window: begins, released: released + free, tally });
         Release::Some(free, Queue { ramp, ..self.clone() })
     }
 
@@ -115,9 +136,10 @@ impl Queue {
     /// another window has begun meanwhile, which they were never counted in.
     pub fn given_back(&self, counted_in: At, unused: u32) -> Option<Queue> {
         match self.ramp? {
-            Ramp::Running { since, window, released } if window == counted_in => {
+            Ramp::Running { since, window, released, tally } if window == counted_in => {
                 let released = released.saturating_sub(unused);
-                Some(Queue { ramp: Some(Ramp::Running { since, window, released }), ..self.clone() })
+                let tally = Tally { released: tally.released.saturating_sub(unused), ..tally };
+                Some(Queue { ramp: Some(Ramp::Running { since, window, released, tally }), ..self.clone() })
             }
             Ramp::Running { .. } | Ramp::Waiting => None,
         }
@@ -128,19 +150,24 @@ impl Queue {
         (self.ramp != Some(Ramp::Waiting)).then(|| Queue { ramp: Some(Ramp::Waiting), ..self.clone() })
     }
 
-    /// With its ramp back at its first stage: an initiation failed. That stage begins after as long as a stage lasts,
-    /// so that a bank that fails does not get it twice within that time. `None` when nothing was let through yet.
-    pub fn set_back(&self, stages: &Stages, now: At) -> Option<Queue> {
-        match self.ramp {
-            Some(Ramp::Running { .. }) => {
-                let since = now.plus(stages.long);
-                Some(Queue {
-                    ramp: Some(Ramp::Running { since, window: since, released: 0 }),
-                    ..self.clone()
-                })
+    /// After so many more initiations failed: with its ramp back at its first stage when these are too many. That stage
+    /// begins after as long as a stage lasts, so that a bank that fails does not get it twice within that time. `None`
+    /// when nothing was let through yet, or it is to begin anew already.
+    pub fn after_failures(&self, failures: u32, stages: &Stages, now: At) -> Option<Queue> {
+        let ramp = match self.ramp? {
+            Ramp::Running { since, window, released, tally } if since <= now => {
+                let tally = tally.at(stages, since, now);
+                let tally = Tally { failed: tally.failed.saturating_add(failures), ..tally };
+                if tally.is_bad() {
+                    let since = now.plus(stages.long);
+                    Ramp::Running { since, window: since, released: 0, tally: Tally::default() }
+                } else {
+                    Ramp::Running { since, window, released, tally }
+                }
             }
-            Some(Ramp::Waiting) | None => None,
-        }
+            Ramp::Running { .. } | Ramp::Waiting => return None,
+        };
+        Some(Queue { ramp: Some(ramp), ..self.clone() })
     }
 
     /// Without a ramp: nothing waits any more. `None` when it has none.
@@ -164,6 +191,25 @@ impl Queue {
     /// Whether nothing of it has to be remembered at `now`.
     pub fn is_forgettable(&self, now: At) -> bool {
         self.ramp.is_none() && matches!(self.wish_at(now), None | Some(Drain::Ramp))
+    }
+}
+
+impl Default for Tally {
+    /// Of a time that is long past.
+    fn default() -> Self {
+        Tally { begins: At::MIN, released: 0, failed: 0 }
+    }
+}
+
+impl Tally {
+    /// The one that holds `now`, of a ramp that began at `since`.
+    fn at(self, stages: &Stages, since: At, now: At) -> Self {
+        let begins = Window::of(stages.long, 0, since, now).begins;
+        if begins == self.begins { self } else { Tally { begins, ..Tally::default() } }
+    }
+
+    fn is_bad(self) -> bool {
+        self.failed >= FEWEST && self.failed.saturating_mul(ONE_OF) >= self.released
     }
 }
 
@@ -268,13 +314,41 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_sets_it_back_to_the_first_stage_after_a_rest() {
+    fn a_tenth_that_fails_sets_it_back_to_the_first_stage_after_a_rest() {
         let mut queue = waiting();
         by_minute(&mut queue, 0, 3, 100);
-        queue = queue.set_back(&stages(), at(180)).expect("it runs");
-        assert_eq!(queue.release(9, &stages(), 50, at(180)), Release::NotBefore(at(240)));
-        assert_eq!(by_minute(&mut queue, 180, 4, 100), [0, 1, 5, 25]);
-        assert_eq!(waiting().set_back(&stages(), at(0)), None);
+        // 125 in this minute, of which twelve may fail.
+        assert_eq!(by_minute(&mut queue, 180, 1, 200), [125]);
+        queue = queue.after_failures(12, &stages(), at(230)).expect("they are counted");
+        assert_eq!(queue.stage(&stages(), at(230)), Some(3));
+        queue = queue.after_failures(1, &stages(), at(231)).expect("it runs");
+        assert_eq!(queue.release(9, &stages(), 50, at(231)), Release::NotBefore(at(291)));
+        assert_eq!(queue.after_failures(9, &stages(), at(240)), None, "it rests");
+        assert_eq!(by_minute(&mut queue, 231, 4, 100), [0, 1, 5, 25]);
+        assert_eq!(waiting().after_failures(9, &stages(), at(0)), None);
+    }
+
+    #[test]
+    fn one_failure_leaves_it_where_it_is_and_is_forgotten_with_its_stage() {
+        let mut queue = waiting();
+        assert_eq!(by_minute(&mut queue, 0, 1, 100), [1]);
+        queue = queue.after_failures(1, &stages(), at(30)).expect("it is counted");
+        assert_eq!(by_minute(&mut queue, 60, 1, 100), [5]);
+        queue = queue.after_failures(1, &stages(), at(90)).expect("it is counted");
+        assert_eq!(by_minute(&mut queue, 120, 1, 100), [25]);
+        // After the last stage a second is too short to judge by.
+        assert_eq!(by_minute(&mut queue, 180, 3, 1), [60; 3]);
+        for (second, failures, stage) in [(330, 1, Some(5)), (331, 1, Some(5)), (359, 4, Some(0))] {
+            queue = queue.after_failures(failures, &stages(), at(second)).expect("they are counted");
+            assert_eq!(queue.stage(&stages(), at(second)), stage, "{second}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_that_an_older_process_wrote_goes_on() {
+        let text = r#"{"ramp":{"running":{"since":0,"window":0,"released":1}},"wish":null}"#;
+        let mut queue: Queue = serde_json::from_str(text).expect("it reads");
+        assert_eq!(by_minute(&mut queue, 0, 2, 100), [0, 5]);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub enum Verdict {
     Answered,
     /// An unknown outcome (time-out, reset, 5xx): a failure of the bank's operation.
     Failed,
+    /// The provider answered that it failed and blamed no bank: a failure of the bank's operation, and the provider's as
+    /// such when it fails so at several banks.
+    ProviderFailed,
     /// It provably never left (refused connection, no DNS, TLS, no token): a failure of the provider as such.
     Unreached,
     /// The bank wants fewer calls (429): the lane rests until then. No failure.
@@ -55,7 +58,13 @@ impl Controls {
                     Err(Gate::OneAtATime)
                 }
             },
-            gate @ (Gate::Until(_) | Gate::Probed | Gate::Shut(_)) => Err(gate),
+            Gate::Probed => {
+                if let Err(trouble) = self.ask_for_probe(&lane).await {
+                    tracing::error!(error = %chain(&trouble), "a probe could not be asked for");
+                }
+                Err(Gate::Probed)
+            }
+            gate @ (Gate::Until(_) | Gate::Shut(_)) => Err(gate),
         }
     }
 
@@ -76,7 +85,7 @@ impl Controls {
             if place.work.operation().is_none() {
                 continue;
             }
-            let effects = effects(&id, &trial, verdict);
+            let effects = effects(&id, place.bank, &trial, verdict);
             if !effects.is_empty() {
                 self.apply(&id, effects).await;
             }
@@ -116,15 +125,17 @@ impl Controls {
         if let Some((before, after)) = changed {
             self.turned(id, &before, &after);
         }
-        if effects.iter().any(|effect| matches!(effect, Effect::Failed(_) | Effect::Locked(_))) {
-            self.slow_down(id).await?;
+        let is_failure =
+            |effect: &&Effect| matches!(effect, Effect::Failed(_) | Effect::FailedAt(_) | Effect::Locked(_));
+        match effects.iter().filter(is_failure).count() {
+            0 => Ok(()),
+            failures => self.slow_down(id, u32::try_from(failures).unwrap_or(u32::MAX)).await,
         }
-        Ok(())
     }
 
-    /// An initiation failed: what waits behind it is let out from the first stage again. When the breaker opened with
-    /// it, the ramp waits for the lane.
-    async fn slow_down(&self, id: &BreakerId) -> Result<(), Trouble> {
+    /// So many initiations failed: when they are too many, what waits behind them is let out from the first stage again.
+    /// When the breaker opened with them, the ramp waits for the lane.
+    async fn slow_down(&self, id: &BreakerId, failures: u32) -> Result<(), Trouble> {
         let is_shut =
             self.snapshot().breaker(id).is_some_and(|breaker| breaker.stance(self.now()) != Stance::Closed);
         if is_shut && id.stops_money() {
@@ -132,7 +143,7 @@ impl Controls {
         }
         let Some(queue) = queue_of(id) else { return Ok(()) };
         let stages = &self.settings().ramp;
-        self.change_queue(&queue, |queue, now| queue.set_back(stages, now)).await
+        self.change_queue(&queue, |queue, now| queue.after_failures(failures, stages, now)).await
     }
 
     /// Puts the ramps of queues that something shut before their first stage.
@@ -214,12 +225,17 @@ impl Controls {
     }
 }
 
-/// What a verdict means for one breaker.
-fn effects(id: &BreakerId, trial: &Trial, verdict: Verdict) -> Vec<Effect> {
+/// What a verdict of an attempt at a bank means for one breaker.
+fn effects(id: &BreakerId, bank: &str, trial: &Trial, verdict: Verdict) -> Vec<Effect> {
     let lease = trial.lease(id).cloned();
     let [first, second] = match (id, verdict) {
-        (BreakerId::Provider(_), Verdict::Unreached) | (BreakerId::Bank(..), Verdict::Failed) => {
+        (BreakerId::Provider(_), Verdict::Unreached)
+        | (BreakerId::Bank(..), Verdict::Failed | Verdict::ProviderFailed) => {
             [Some(Effect::Failed(lease)), None]
+        }
+        // A trial that meets the one bank that is down must not keep the others shut: only several do.
+        (BreakerId::Provider(_), Verdict::ProviderFailed) => {
+            [lease.map(|lease| Effect::Well(Some(lease))), Some(Effect::FailedAt(bank.to_owned()))]
         }
         // Whatever it said, it was reached.
         (

@@ -40,6 +40,8 @@ pub enum Kind {
     Hold,
     /// A queue; its subject is its lane.
     Queue,
+    /// That operators were told of a breaker; its subject is that [`super::BreakerId`].
+    Alarm,
 }
 
 /// A stored control.
@@ -87,11 +89,14 @@ impl Kind {
             Kind::Switch => "switch",
             Kind::Hold => "hold",
             Kind::Queue => "queue",
+            Kind::Alarm => "alarm",
         }
     }
 
     /// The kind of that word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Kind::Breaker, Kind::Switch, Kind::Hold, Kind::Queue].into_iter().find(|kind| kind.as_str() == word)
+        [Kind::Breaker, Kind::Switch, Kind::Hold, Kind::Queue, Kind::Alarm]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }

@@ -10,14 +10,14 @@ use workflows::engine::Lane;
 use workflows::ids::WorkflowId;
 use workflows::time::At;
 
-use super::breaker::{Breaker, Effect, Lease, Stance};
+use super::breaker::{Breaker, Effect, Lease, PROBE, Stance};
 use super::gate::{Gate, gate};
 use super::holds::HoldOn;
 use super::ramp::{Queue, Release};
 use super::rows::{Change, Changed, ControlRow, ControlStore, Kind};
 use super::settings::Settings;
 use super::snapshot::{Snapshot, document};
-use super::subject::{BreakerId, Operation, Place, is_queue};
+use super::subject::{BreakerId, Operation, Place, held_aside, is_queue};
 use super::switches::{AispMode, PispMode, SwanMode, Switch, SwitchName};
 use crate::committer::chain;
 use crate::ports::{Clock, Ids};
@@ -28,8 +28,6 @@ use crate::store::{NodeId, Trouble};
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the right to try lasts: longer than any attempt.
 const TRIAL: Duration = Duration::from_secs(45);
-/// How long the right to probe lasts.
-const PROBE: Duration = Duration::from_secs(15);
 
 /// The controls of one process. Cheap to clone.
 #[derive(Clone)]
@@ -231,11 +229,14 @@ impl Controls {
         }
     }
 
-    /// These lanes hold work. A queue that is empty needs no ramp any more.
+    /// These lanes hold work. A queue that is empty, and of which nothing was put aside, needs no ramp any more.
     pub(crate) async fn saw_work(&self, lanes: Vec<Lane>) -> Result<(), Trouble> {
         let known = self.snapshot();
-        for (queue, _) in known.queues().filter(|(lane, queue)| queue.ramp.is_some() && !lanes.contains(lane))
-        {
+        let is_empty = |queue: &Lane| {
+            let of_it = |lane: &Lane| held_aside(lane).is_some_and(|(of, _)| of == *queue);
+            !lanes.iter().any(|lane| lane == queue || of_it(lane))
+        };
+        for (queue, _) in known.queues().filter(|(lane, queue)| queue.ramp.is_some() && is_empty(lane)) {
             self.change_queue(queue, |queue, _| queue.emptied()).await?;
         }
         self.inner.working.send_if_modified(|known| {
@@ -346,6 +347,17 @@ impl Controls {
             }
         }
         (due, next)
+    }
+
+    /// Somebody who leaves no task behind was kept out of a lane by breakers that are due: one of them is probed for
+    /// that.
+    pub(super) async fn ask_for_probe(&self, lane: &Lane) -> Result<(), Trouble> {
+        for id in Place::of(lane).map(|place| place.breakers()).unwrap_or_default() {
+            if id.stops_money() {
+                self.change_breaker(&id, Breaker::asked_for).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The right to probe a breaker, unless it is not due any more or somebody else is at it.

@@ -12,6 +12,7 @@ use workflows::time::At;
 use super::breaker::Breaker;
 use super::cause::Cause;
 use super::holds::HoldOn;
+use super::layers::{Layers, Turn, in_force};
 use super::ramp::Queue;
 use super::rows::{ControlRow, Kind};
 use super::settings::Settings;
@@ -30,9 +31,11 @@ const CACHED_TTL: Duration = Duration::from_hours(1);
 pub struct Snapshot {
     revision: i64,
     breakers: BTreeMap<BreakerId, Stored<Breaker>>,
-    switches: BTreeMap<String, Stored<(Switch, Cause)>>,
+    switches: BTreeMap<String, Stored<Vec<Turn>>>,
     holds: BTreeMap<HoldOn, Stored<Cause>>,
     queues: BTreeMap<Lane, Stored<Queue>>,
+    /// The openings of breakers that operators were told of.
+    alarms: BTreeMap<BreakerId, Stored<At>>,
 }
 
 /// A control as it is stored.
@@ -43,7 +46,7 @@ pub(super) struct Stored<T> {
     pub(super) updated_at: At,
 }
 
-/// The document of a switch.
+/// What somebody said about a switch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Turned {
     pub(super) value: String,
@@ -87,10 +90,9 @@ impl Snapshot {
         self.breakers.iter().map(|(id, stored)| (id, &stored.what, stored.updated_at))
     }
 
-    /// Every switch that is turned at `now`, with who turned it and when.
-    pub fn switches(&self, now: At) -> impl Iterator<Item = (&Switch, &Cause, At)> {
-        let turned = self.switches.values().map(|stored| (&stored.what.0, &stored.what.1, stored.updated_at));
-        turned.filter(move |(_, cause, _)| cause.holds_at(now))
+    /// Every switch that is turned at `now`, each with what holds again when that has ended; nothing = the start value.
+    pub fn switches(&self, now: At) -> impl Iterator<Item = (&Turn, Option<&Turn>)> {
+        self.switches.values().filter_map(move |stored| in_force(&stored.what, now))
     }
 
     /// Every hold at `now`.
@@ -102,6 +104,11 @@ impl Snapshot {
     /// Every queue that something was held back in, or that an operator has a wish for.
     pub fn queues(&self) -> impl Iterator<Item = (&Lane, &Queue)> {
         self.queues.iter().map(|(lane, stored)| (lane, &stored.what))
+    }
+
+    /// The breakers that operators were told of, each with when it had opened.
+    pub(super) fn alarms(&self) -> impl Iterator<Item = (&BreakerId, At)> {
+        self.alarms.iter().map(|(id, stored)| (id, stored.what))
     }
 
     /// A breaker, unless it has nothing to say.
@@ -147,8 +154,18 @@ impl Snapshot {
 
     /// The switch of a name, while it is turned.
     pub fn turned(&self, name: &SwitchName, now: At) -> Option<&Switch> {
-        let (switch, cause) = &self.switches.get(&name.subject())?.what;
-        cause.holds_at(now).then_some(switch)
+        self.turn(name, now).map(|(turn, _)| &turn.switch)
+    }
+
+    /// The same with who turned it, and with what holds again when that has ended; nothing = the start value.
+    pub fn turn(&self, name: &SwitchName, now: At) -> Option<(&Turn, Option<&Turn>)> {
+        in_force(&self.switches.get(&name.subject())?.what, now)
+    }
+
+    /// Everything that was said about a switch, with the version of that; 0 = nothing was.
+    pub(super) fn stored_switch(&self, name: &SwitchName) -> (i64, &[Turn]) {
+        let stored = self.switches.get(&name.subject());
+        stored.map_or((0, &[]), |stored| (stored.version, stored.what.as_slice()))
     }
 
     /// Whether one of these holds is in force.
@@ -174,6 +191,9 @@ impl Snapshot {
             }
             Kind::Breaker => BreakerId::parse(subject).map(|id| self.stored_breaker(&id).0),
             Kind::Queue => Some(self.stored_queue(&Lane::stored(subject.to_owned())).0),
+            Kind::Alarm => {
+                BreakerId::parse(subject).and_then(|id| self.alarms.get(&id)).map(|one| one.version)
+            }
         };
         version.unwrap_or(0)
     }
@@ -189,8 +209,8 @@ impl Snapshot {
                 self.breakers.insert(BreakerId::parse(&row.subject)?, read(row)?);
             }
             Kind::Switch => {
-                let Stored { what: Turned { value, cause }, version, updated_at } = read(row)?;
-                let what = (Switch::stored(&row.subject, &value)?, cause);
+                let Stored { what: layers, version, updated_at } = read::<Layers>(row)?;
+                let what = layers.read(&row.subject, updated_at)?;
                 self.switches.insert(row.subject.to_string(), Stored { what, version, updated_at });
             }
             Kind::Hold => {
@@ -198,6 +218,9 @@ impl Snapshot {
             }
             Kind::Queue => {
                 self.queues.insert(Lane::stored(row.subject.to_string()), read(row)?);
+            }
+            Kind::Alarm => {
+                self.alarms.insert(BreakerId::parse(&row.subject)?, read(row)?);
             }
         }
         Some(())
@@ -209,6 +232,7 @@ impl Snapshot {
             Kind::Switch => drop(self.switches.remove(subject)),
             Kind::Hold => drop(HoldOn::parse(subject).and_then(|hold| self.holds.remove(&hold))),
             Kind::Queue => drop(self.queues.remove(&Lane::stored(subject.to_owned()))),
+            Kind::Alarm => drop(BreakerId::parse(subject).and_then(|id| self.alarms.remove(&id))),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use workflows::engine::Lane;
 
+use super::holds::HoldOn;
+
 /// How far a control reaches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
@@ -127,6 +129,14 @@ impl BreakerId {
         matches!(self, BreakerId::Provider(_) | BreakerId::Bank(_, _, Operation::Initiate))
     }
 
+    /// Whether an operator who names no operation means it when they open breakers.
+    pub(super) fn is_opened_by_hand(&self) -> bool {
+        match self {
+            BreakerId::Provider(_) => true,
+            BreakerId::Bank(_, _, operation) => Work::Attempts(*operation).is_stopped_by_hand(),
+        }
+    }
+
     /// Whether it closes this lane.
     pub(super) fn covers(&self, place: Place<'_>) -> bool {
         match self {
@@ -138,14 +148,12 @@ impl BreakerId {
     }
 
     pub(super) fn parse(subject: &str) -> Option<Self> {
-        let mut parts = subject.split('/');
-        let provider = parts.next()?.to_owned();
-        let (bank, operation) = match (parts.next(), parts.next(), parts.next()) {
-            (None, None, None) => return Some(BreakerId::Provider(provider)),
-            (Some(bank), Some(operation), None) => (bank.to_owned(), Operation::parse(operation)?),
-            _ => return None,
+        let Some((provider, rest)) = subject.split_once('/') else {
+            return Some(BreakerId::Provider(subject.to_owned()));
         };
-        Some(BreakerId::Bank(provider, bank, operation))
+        // A bank's name may hold slashes: it is whatever stands between the other two.
+        let (bank, operation) = rest.rsplit_once('/')?;
+        Some(BreakerId::Bank(provider.to_owned(), bank.to_owned(), Operation::parse(operation)?))
     }
 }
 
@@ -178,6 +186,15 @@ impl Work {
             Work::Attempts(operation) => Some(operation),
             Work::Queue => Some(Operation::Initiate),
             Work::Other => None,
+        }
+    }
+
+    /// Whether an operator who opens a provider's breaker means it: what shows where payments stand, and what takes them
+    /// back, goes on.
+    pub(super) fn is_stopped_by_hand(self) -> bool {
+        match self {
+            Work::Attempts(Operation::Initiate | Operation::Aisp) | Work::Queue => true,
+            Work::Attempts(Operation::Status | Operation::Cancel) | Work::Other => false,
         }
     }
 
@@ -226,6 +243,34 @@ pub(crate) fn is_queue(lane: &Lane) -> bool {
     matches!(lane.parts(), Some((_, _, "queue")))
 }
 
+/// What the operation of a lane begins with that parked work is put aside in while it is held.
+const ASIDE: &str = "held.";
+
+/// Where parked work waits while a hold on it alone is in force: it keeps nobody else waiting, and nobody looks at it
+/// before the hold ends. `None` where the whole queue is held, or the lane is no queue.
+pub(crate) fn aside_of(queue: &Lane, hold: &HoldOn) -> Option<Lane> {
+    let (provider, bank, _) = queue.parts().filter(|_| is_queue(queue))?;
+    let which = match hold {
+        HoldOn::Instance(id) => format!("{ASIDE}instance.{id}"),
+        HoldOn::Kind(kind) => format!("{ASIDE}kind.{kind}"),
+        HoldOn::Provider(_) | HoldOn::Bank(..) => return None,
+    };
+    Some(Lane::of(provider, bank, &which))
+}
+
+/// Whether parked work waits in a lane, in its queue or aside.
+pub(crate) fn is_parked(lane: &Lane) -> bool {
+    is_queue(lane) || held_aside(lane).is_some()
+}
+
+/// The queue that was left and the hold that ends it, of a lane that parked work is put aside in.
+pub fn held_aside(lane: &Lane) -> Option<(Lane, HoldOn)> {
+    let (provider, bank, operation) = lane.parts()?;
+    let (what, which) = operation.strip_prefix(ASIDE)?.split_once('.')?;
+    let hold = HoldOn::parse(&format!("{what}/{which}"))?;
+    Some((Lane::of(provider, bank, "queue"), hold))
+}
+
 /// Whether what cannot be sent in this lane is turned away at once instead of waiting in it: a payment that was never
 /// sent is parked, so that its payer is told.
 pub(crate) fn turns_away(lane: &Lane) -> bool {
@@ -263,14 +308,36 @@ mod tests {
     }
 
     #[test]
+    fn parked_work_is_put_aside_for_holds_on_single_payments_and_kinds() {
+        let queue = Lane::of("neonomics", "dnb", "queue");
+        for hold in ["kind/qr_payment", "instance/wf_00000000000000000000000007"] {
+            let hold = HoldOn::parse(hold).unwrap_or(HoldOn::Instance(workflows::ids::WorkflowId::new(7)));
+            let aside = aside_of(&queue, &hold).expect("it has a lane");
+            assert_eq!(held_aside(&aside), Some((queue.clone(), hold)), "{aside:?}");
+            assert!(is_parked(&aside) && !is_queue(&aside));
+            assert_eq!(aside_of(&aside, &HoldOn::Kind("remittance".to_owned())), None);
+        }
+        for hold in ["provider/neonomics", "bank/neonomics/dnb"] {
+            assert_eq!(aside_of(&queue, &HoldOn::parse(hold).expect(hold)), None, "the queue itself is held");
+        }
+        assert_eq!((held_aside(&queue), is_parked(&queue)), (None, true));
+        assert!(!is_parked(&Lane::of("neonomics", "dnb", "initiate")) && !is_parked(&Lane::timers()));
+    }
+
+    #[test]
     fn subjects_read_as_they_are_written() {
-        for text in ["neonomics", "neonomics/dnb/initiate", "neonomics/sparebank1-ostlandet/aisp"] {
+        for text in [
+            "neonomics",
+            "neonomics/dnb/initiate",
+            "neonomics/sparebank1-ostlandet/aisp",
+            "neonomics/RE5C/K+w=/status",
+        ] {
             assert_eq!(BreakerId::parse(text).expect(text).to_string(), text);
         }
         for text in ["neonomics/dnb", "neonomics/dnb/pay", "neonomics/dnb/initiate/x"] {
             assert_eq!(BreakerId::parse(text), None, "{text}");
         }
-        for text in ["", "neonomics", "neonomics/dnb"] {
+        for text in ["", "neonomics", "neonomics/dnb", "neonomics/RE5C/K+w="] {
             assert_eq!(Scope::parse(text).to_string(), text);
         }
     }

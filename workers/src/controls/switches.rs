@@ -1,7 +1,8 @@
 //! Modes and switches that an operator turns while everything runs: whether payments are made,
 //! whether balances are read, which features are on.
 //!
-//! A stored switch wins over the start value of the settings until it expires. Where one for everything, one for the
+//! A stored switch wins over the start value of the settings until it expires; then holds what was stored before it, if
+//! that has not expired as well. Where one for everything, one for the
 //! provider and one for the bank speak at once, the strictest holds: nobody's older "live" for a bank opens what
 //! somebody shut for all.
 
@@ -107,8 +108,8 @@ impl Switch {
         }
     }
 
-    /// The switch of that subject in that position; `None` when this version knows neither.
-    pub(super) fn stored(subject: &str, word: &str) -> Option<Self> {
+    /// The switch of that subject in that position; `None` when this version does not know one of the two.
+    pub fn stored(subject: &str, word: &str) -> Option<Self> {
         Some(match SwitchName::stored(subject)? {
             SwitchName::Pisp(scope) => Switch::Pisp(scope, PispMode::parse(word)?),
             SwitchName::Aisp(scope) => Switch::Aisp(scope, AispMode::parse(word)?),
@@ -140,7 +141,8 @@ impl SwitchName {
         }
     }
 
-    fn stored(subject: &str) -> Option<Self> {
+    /// The switch of that subject; `None` when this version does not know it.
+    pub fn stored(subject: &str) -> Option<Self> {
         if let Some(feature) = subject.strip_prefix("feature.") {
             return Some(SwitchName::Feature(feature.to_owned()));
         }

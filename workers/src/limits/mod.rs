@@ -206,6 +206,12 @@ impl Limits {
         self.inner.providers.keys().map(|name| &**name)
     }
 
+    /// How many calls a second a provider takes from all processes; nothing when it takes everything.
+    pub fn rate(&self, provider: &str) -> Option<u32> {
+        let provider = self.inner.providers.get(provider)?;
+        Some(provider.desk().limit().per_second)
+    }
+
     /// Sets how many calls a second a provider takes.
     pub fn set_rate(&self, provider: &str, per_second: u32) {
         if let Some(known) = self.inner.providers.get(provider) {

@@ -24,6 +24,7 @@ use workflows::ports::{Call, ConsentsCall};
 
 pub use consented::Consented;
 pub(crate) use http::is_own_fault;
+pub(crate) use outcome::is_the_providers;
 pub use outcome::{Outcome, Setback};
 pub use register::Register;
 pub use token::TokenSource;

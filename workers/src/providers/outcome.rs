@@ -5,6 +5,14 @@ use workflows::ports::{PaymentsReply, Reply};
 
 use super::http::HttpFault;
 
+/// The provider answered that it failed, and blamed no bank for it.
+pub const PROVIDER_FAILED: &str = "the provider failed";
+
+/// Whether an unknown outcome is a failure of the provider's own, as far as can be told from one.
+pub fn is_the_providers(why: &str) -> bool {
+    why == PROVIDER_FAILED
+}
+
 /// What one attempt brought: the answer, or one of three setbacks that stay different (domain contracts §0).
 pub type Outcome<T> = Result<T, Setback>;
 

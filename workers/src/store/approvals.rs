@@ -228,10 +228,11 @@ impl<D: Driver> Actions for SqlStore<D> {
                 Text("verb"),
                 Text("subject"),
                 Text("reason"),
+                Int("expires_at"),
             ],
             sql: "/* record action */ with {d} \
-                  insert into actions (id, at, actor, role, verb, subject, reason) \
-                  select id, at, actor, role, verb, subject, reason from d where id is not null",
+                  insert into actions (id, at, actor, role, verb, subject, reason, expires_at) \
+                  select id, at, actor, role, verb, subject, reason, expires_at from d where id is not null",
             returning: "",
         };
         let cells = [
@@ -242,6 +243,7 @@ impl<D: Driver> Actions for SqlStore<D> {
             action.verb.as_str().into(),
             action.subject.as_str().into(),
             action.reason.as_str().into(),
+            action.expires_at.into(),
         ];
         self.put("record an action", &RECORD, &cells).await
     }
@@ -252,7 +254,7 @@ impl<D: Driver> Actions for SqlStore<D> {
         let rows = self
             .read(
                 DOING,
-                "/* actions */ select id, at, actor, role, verb, subject, reason from actions \
+                "/* actions */ select id, at, actor, role, verb, subject, reason, expires_at from actions \
                  where subject = $1 order by id desc limit $2",
                 &[subject.into(), limit.into()],
             )
@@ -303,6 +305,7 @@ fn action(mut row: Row) -> Result<Action, Misread> {
         verb: string(&row.text()?),
         subject: string(&row.text()?),
         reason: string(&row.text()?),
+        expires_at: row.maybe_at()?,
     })
 }
 

@@ -56,7 +56,14 @@ pub struct Census {
     pub statuses: BTreeMap<Arc<str>, u64>,
     /// Those without any task.
     pub idle: Vec<WorkflowId>,
+    /// How many there are that nobody knows the outcome of.
+    pub in_doubt: u64,
+    /// Since when the first of them is so.
+    pub doubted_since: Option<At>,
 }
+
+/// The phase of an instance that something was sent for, with an outcome that nobody knows.
+pub(super) const IN_DOUBT: &str = "in_doubt";
 
 /// A live instance as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,18 +106,25 @@ impl<D: Driver> Audit for SqlStore<D> {
             .read(
                 DOING,
                 "/* census */ with page as materialized ( \
-                 select id, status from instances where completed_at is null and id > $1 order by id limit $2) \
+                 select id, status, phase from instances where completed_at is null and id > $1 order by id limit $2) \
                  select p.status, max(p.id), count(*), string_agg(case when not exists \
-                 (select 1 from tasks t where t.instance = p.id) then p.id end, ' ') \
+                 (select 1 from tasks t where t.instance = p.id) then p.id end, ' '), \
+                 count(case when p.phase = $3 then 1 end), \
+                 min(case when p.phase = $3 then (select min(h.at) from history h where h.instance = p.id \
+                 and h.seq > coalesce((select max(g.seq) from history g \
+                 where g.instance = p.id and g.phase <> $3), 0)) end) \
                  from page p group by p.status",
-                &[behind(after), size(limit)],
+                &[behind(after), size(limit), IN_DOUBT.into()],
             )
             .await?;
         let groups = each(DOING, rows, |mut row| {
-            Ok((row.text()?, row.workflow()?, row.int()?, ids(row.maybe_text()?.as_deref())?))
+            let group = (row.text()?, row.workflow()?, row.int()?, ids(row.maybe_text()?.as_deref())?);
+            Ok((group, (row.int()?, row.maybe_at()?)))
         })?;
         let (mut census, mut last, mut seen) = (Census::default(), None, 0);
-        for (status, id, count, idle) in groups {
+        for ((status, id, count, idle), (in_doubt, since)) in groups {
+            census.in_doubt += u64::try_from(in_doubt).unwrap_or_default();
+            census.doubted_since = census.doubted_since.into_iter().chain(since).min();
             let count = u64::try_from(count).unwrap_or_default();
             seen += count;
             last = last.max(Some(id));

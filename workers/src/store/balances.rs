@@ -12,7 +12,7 @@ use super::driver::{Driver, Transaction};
 use super::sql::{SqlStore, finish, first, lost, not_committed};
 use super::value::{Misread, Row, Value};
 use crate::balances::{
-    Attendance, BalanceStore, Begun, Cached, End, Entry, Holding, Limit, Limited, Read, ReadId,
+    Attendance, BalanceStore, Begun, Bounds, Cached, End, Entry, Holding, Limit, Limited, Read, ReadId,
     UNATTENDED_READS, WINDOW,
 };
 
@@ -23,7 +23,9 @@ impl<D: Driver> BalanceStore for SqlStore<D> {
         let rows = self
             .read(
                 DOING,
-                "/* balance */ select b.balance, b.balance_synced_at, r.limited_until, r.limits_all \
+                "/* balance */ select b.balance, b.balance_synced_at, r.limited_until, \
+                 case when r.limits_all = 1 and r.limited_until > r.everybody_until \
+                 then r.limited_until else r.everybody_until end \
                  from bank_accounts b left join account_reads r \
                  on r.bank = b.bank and r.account = b.provider_account and r.consent = $4 \
                  where b.id = $1 and b.bank = $2 and b.provider_account = $3 and b.currency = $5",
@@ -62,6 +64,10 @@ impl<D: Driver> BalanceStore for SqlStore<D> {
             "/* end read */ update account_reads set \
              lease_until = case when lease = $4 then 0 else lease_until end, \
              limits_all = case when limited_until < $5 then $6 else limits_all end, \
+             everybody_until = case \
+             when limits_all = 1 and limited_until > everybody_until and limited_until > $5 * $6 \
+             then limited_until \
+             when everybody_until < $5 * $6 then $5 * $6 else everybody_until end, \
              limited_until = case when limited_until < $5 then $5 else limited_until end \
              where bank = $1 and account = $2 and consent = $3",
             &[bank, account, consent, name(id), until.into(), all.into()],
@@ -113,7 +119,8 @@ async fn begin<T: Transaction>(
              on conflict (bank, account, consent) do update set \
              lease = excluded.lease, lease_until = excluded.lease_until \
              where (account_reads.lease_until <= $6 or account_reads.lease = excluded.lease) \
-             and (account_reads.limited_until <= $6 or account_reads.limits_all < $7)",
+             and (account_reads.limited_until <= $6 or account_reads.limits_all < $7) \
+             and (account_reads.everybody_until <= $6)",
             &[
                 bank.clone(),
                 account.clone(),
@@ -194,26 +201,34 @@ async fn kept_out<T: Transaction>(
 ) -> Result<Begun, super::commit::Failure> {
     let rows = tx
         .run(
-            "/* kept out */ select lease, lease_until, limited_until from account_reads \
+            "/* kept out */ select lease, lease_until, limited_until, everybody_until from account_reads \
              where bank = $1 and account = $2 and consent = $3",
             &key(of),
         )
         .await?;
     let mut row = rows.into_iter().next().ok_or(Misread { expected: "the row that stood in the way" })?;
-    let (lease, lease_until, limited_until) = (row.text()?, row.at()?, row.at()?);
+    let (lease, lease_until) = (row.text()?, row.at()?);
+    let (limited_until, everybody_until) = (row.at()?, row.at()?);
     let underway = Value::Text(lease) != name(read.id) && lease_until > now;
-    Ok(if underway { Begun::Underway(lease_until) } else { Begun::Limited(limited_until) })
+    let until = match read.attendance {
+        Attendance::Unattended => limited_until.max(everybody_until),
+        Attendance::Attended if everybody_until > now => everybody_until,
+        // An older process wrote it.
+        Attendance::Attended => limited_until,
+    };
+    Ok(if underway { Begun::Underway(lease_until) } else { Begun::Limited(until) })
 }
 
 fn cached(mut row: Row, of: &Holding) -> Result<Cached, Misread> {
     let (minor, synced_at) = (row.maybe_int()?, row.maybe_at()?);
-    let (until, all) = (row.maybe_at()?, row.maybe_int()?);
-    let whom = if all == Some(1) { Limited::Everybody } else { Limited::Unattended };
+    let (unattended, everybody) = (row.maybe_at()?, row.maybe_at()?);
+    let some = |until: &At| *until > At::EPOCH;
+    // What concerns everybody is no limit of its own on those who come without the customer.
+    let unattended = unattended.filter(some).filter(|until| everybody.is_none_or(|all| all < *until));
     let entry = minor
         .zip(synced_at)
         .map(|(minor, synced_at)| Entry { amount: Money::new(minor, of.currency), synced_at });
-    let limit = until.filter(|until| *until > At::EPOCH).map(|until| Limit { until, whom });
-    Ok(Cached { entry, limit })
+    Ok(Cached { entry, bounds: Bounds { everybody: everybody.filter(some), unattended } })
 }
 
 fn entry(mut row: Row, of: &Holding) -> Result<Option<Entry>, Misread> {

@@ -10,13 +10,14 @@ use std::collections::BTreeSet;
 
 use workflows::engine::{Audience, Message};
 use workflows::ids::WorkflowId;
+use workflows::planted;
 
 use super::driver::Transaction;
 use super::rows::{instance_cells, task_cells};
 use super::statement::Batched;
 use super::statement::Column::{Int, Text};
 use super::value::{Row, Value};
-use super::{Drop, HistoryRow, InboxKey, Move, NewTask, NodeId, Op, Start, TaskRef, Written};
+use super::{Drop, HistoryRow, InboxKey, Move, NewTask, NodeId, Op, Start, TaskRef, Written, unguarded};
 
 /// What goes wrong inside a transaction; nothing was committed then.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -33,14 +34,15 @@ pub(super) async fn write<T: Transaction>(
     ops.refuse_repeated(heard, Written::Duplicate);
     let found = instances(tx.batch(&HEAR, &heard_cells(&ops)).await?)?;
     ops.keep(|op| heard(op).is_some(), &found, Written::Duplicate);
-    let found = instances(tx.batch(&CONSUME, &claim_cells(&ops)).await?)?;
+    let found = instances(tx.batch(unguarded::claim(&CONSUME), &claim_cells(&ops)).await?)?;
     ops.keep(|op| claim(op).is_some(), &found, Written::Stale);
     let found = instances(tx.batch(&PUT_BACK, &put_back_cells(&ops)).await?)?;
     ops.keep(|op| matches!(op, Op::PutBack(_)), &found, Written::Stale);
     ops.refuse_repeated(start_key, Written::Taken);
     let found = instances(tx.batch(&START, &start_cells(&ops)).await?)?;
     ops.keep(|op| matches!(op, Op::Start(_)), &found, Written::Taken);
-    let (guarded, written) = (ops.moves().count(), tx.affect(&MOVE, &move_cells(&ops)).await?);
+    let update = unguarded::revision(&MOVE, &unguarded::MOVE);
+    let (guarded, written) = (ops.moves().count(), tx.affect(update, &move_cells(&ops)).await?);
     if guarded as u64 != written {
         return Err(GuardBroken { guarded, written }.into());
     }
@@ -82,11 +84,11 @@ pub(super) async fn write_undisturbed<T: Transaction>(
 /// What follows from the operations that stand.
 async fn follow<T: Transaction>(tx: &mut T, ops: &Standing<'_>, node: &NodeId) -> Result<(), Failure> {
     let (named, all) = drop_cells(ops);
-    tx.affect(&APPEND, &history_cells(ops)).await?;
+    tx.affect(unguarded::revision(&APPEND, &unguarded::APPEND), &history_cells(ops)).await?;
     tx.affect(&DROP_NAMED, &named).await?;
     tx.affect(&DROP_ALL, &all).await?;
     tx.affect(&PUT, &task_cells_of(ops, node)).await?;
-    tx.affect(&TELL, &message_cells(ops)).await?;
+    tx.affect(unguarded::revision(&TELL, &unguarded::TELL), &message_cells(ops)).await?;
     Ok(())
 }
 
@@ -109,7 +111,8 @@ async fn lock_revisions<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> R
     };
     let cells: Vec<Value> =
         ops.moves().flat_map(|m| [m.instance.id.into(), (m.instance.seq - 1).into()]).collect();
-    let found = instances(tx.batch(&LOCK, &cells).await?)?;
+    let lock = unguarded::revision(&LOCK, &unguarded::LOCK);
+    let found = instances(tx.batch(lock, &cells).await?)?;
     ops.keep(|op| as_move(op).is_some(), &found, Written::Stale);
     Ok(())
 }
@@ -215,12 +218,17 @@ static START: Batched = Batched {
         Text("start_key"),
         Text("start_hash"),
         Int("created_at"),
+        Text("bank"),
+        Int("amount"),
+        Text("currency"),
     ],
     sql: "/* start */ with {d} \
           insert into instances (id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at) \
+          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
+          bank, amount, currency) \
           select id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at from d \
+          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
+          bank, amount, currency from d \
           where id is not null order by start_scope, start_key \
           on conflict do nothing",
     returning: "id",
@@ -235,15 +243,25 @@ fn start_cells(ops: &Standing<'_>) -> Vec<Value> {
             (&instance.kind).into(),
             (&instance.owner).into(),
             (&instance.start.scope).into(),
-            (&instance.start.key).into(),
+            if planted::is("two starts under one key") {
+                instance.id.into()
+            } else {
+                (&instance.start.key).into()
+            },
             (&instance.start.body_hash).into(),
             instance.created_at.into(),
+        ]);
+        let weight = start.weight.as_ref();
+        cells.extend([
+            weight.map(|weight| weight.bank.as_str()).into(),
+            weight.map(|weight| weight.money.minor).into(),
+            weight.map(|weight| weight.money.currency.to_string()).into(),
         ]);
     }
     cells
 }
 
-static MOVE: Batched = Batched {
+pub(super) static MOVE: Batched = Batched {
     columns: &[
         Text("id"),
         Int("version"),
@@ -273,7 +291,7 @@ fn move_cells(ops: &Standing<'_>) -> Vec<Value> {
     moves.into_iter().flat_map(|m| instance_cells(&m.instance)).collect()
 }
 
-static APPEND: Batched = Batched {
+pub(super) static APPEND: Batched = Batched {
     columns: &[
         Text("instance"),
         Int("seq"),
@@ -383,7 +401,7 @@ fn task_cells_of(ops: &Standing<'_>, node: &NodeId) -> Vec<Value> {
     cells
 }
 
-static TELL: Batched = Batched {
+pub(super) static TELL: Batched = Batched {
     columns: &[Text("instance"), Int("seq"), Int("n"), Text("audience"), Text("about"), Int("created_at")],
     sql: "/* tell */ with {d} \
           insert into outbox (instance, seq, n, audience, about, created_at) \
@@ -393,7 +411,7 @@ static TELL: Batched = Batched {
 
 fn message_cells(ops: &Standing<'_>) -> Vec<Value> {
     let mut cells = Vec::new();
-    for change in ops.changes() {
+    for change in ops.changes().filter(|_| !planted::is("a message is lost")) {
         let row = change.history;
         for (n, message) in (0_i64..).zip(change.tell) {
             cells.extend::<[Value; 6]>([

@@ -7,19 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use workflows::engine::{Lane, Message, TaskName};
+use workflows::engine::{Lane, Message, TaskName, Weight};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::planted;
 use workflows::time::At;
 
+use super::audit::IN_DOUBT;
 use super::commit::concerns;
 use super::memory_desk::Desk;
 use super::{
     Audit, Backlog, Census, Claimed, Drop, Fault, Faulty, Filter, HistoryRow, InboxKey, Instance, LaneDue,
-    Look, Move, NewTask, NodeId, Op, Overview, Page, PutBack, Standing, Start, Store, TaskRef, TaskRow,
-    Trouble, Written,
+    Look, Move, NewTask, NodeId, Op, Order, Overview, Page, PutBack, Standing, Start, Store, TaskRef,
+    TaskRow, Trouble, Written,
 };
-use crate::controls::{Change, Changed, ControlRow, ControlStore, Kind};
+use crate::controls::{Change, Changed, ControlRow, ControlStore, Kind, is_queue};
 use crate::ports::Clock;
 
 /// A store that forgets.
@@ -104,11 +106,16 @@ impl Store for MemoryStore {
         let mut tables = self.tables();
         for task in unused {
             if let Some(held) = tables.held(task) {
-                held.row.due_at = now;
-                held.row.lease = None;
-                held.row.attempts -= 1;
-                held.first_at = held.first_at.filter(|_| held.row.attempts > 0);
+                held.is_unused(now);
             }
+        }
+        Ok(())
+    }
+
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        if let Some(held) = self.tables().held(unused) {
+            held.is_unused(due_at);
+            held.row.lane = lane.clone();
         }
         Ok(())
     }
@@ -150,8 +157,28 @@ impl Store for MemoryStore {
 
     async fn list(&self, filter: &Filter) -> Result<Vec<Instance>, Trouble> {
         let tables = self.tables();
-        let newest_first = tables.instances.values().rev();
-        Ok(newest_first.filter(|instance| matches(filter, instance)).take(filter.limit).cloned().collect())
+        let place = |instance: &Instance| match filter.order {
+            Order::NewestFirst | Order::OldestFirst => (At::EPOCH, instance.id),
+            Order::LatestMovedFirst | Order::EarliestMovedFirst => (instance.updated_at, instance.id),
+        };
+        let backwards = matches!(filter.order, Order::NewestFirst | Order::LatestMovedFirst);
+        let cursor = filter.before.map(|id| match filter.order {
+            Order::NewestFirst | Order::OldestFirst => Some((At::EPOCH, id)),
+            Order::LatestMovedFirst | Order::EarliestMovedFirst => tables.instances.get(&id).map(place),
+        });
+        let is_behind = |instance: &Instance| match cursor {
+            None => true,
+            Some(None) => false,
+            Some(Some(cursor)) if backwards => place(instance) < cursor,
+            Some(Some(cursor)) => place(instance) > cursor,
+        };
+        let mut found: Vec<&Instance> =
+            tables.instances.values().filter(|one| tables.matches(filter, one) && is_behind(one)).collect();
+        found.sort_by_key(|instance| place(instance));
+        if backwards {
+            found.reverse();
+        }
+        Ok(found.into_iter().take(filter.limit).cloned().collect())
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, Trouble> {
@@ -166,10 +193,33 @@ impl Store for MemoryStore {
         Ok(lanes.into_values().collect())
     }
 
-    async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
-        let all = Filter { before: None, ..filter.clone() };
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        let mut queues: BTreeMap<Lane, Backlog> = BTreeMap::new();
+        for TaskRow { lane, due_at, .. } in self.tables().tasks.values().map(|task| &task.row) {
+            if is_queue(lane) {
+                let none = Backlog { lane: lane.clone(), waiting: 0, oldest_at: None };
+                let queue = queues.entry(lane.clone()).or_insert(none);
+                queue.waiting += 1;
+                queue.oldest_at = Some(queue.oldest_at.map_or(*due_at, |oldest| oldest.min(*due_at)));
+            }
+        }
+        Ok(queues.into_values().collect())
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
         let tables = self.tables();
-        let meant = tables.instances.values().filter(|instance| matches(&all, instance));
+        let live = |one: &&Instance| one.completed_at.is_none() && tables.matches(filter, one);
+        let mut sums: BTreeMap<String, Money> = BTreeMap::new();
+        for weight in tables.instances.values().filter(live).filter_map(|one| tables.weights.get(&one.id)) {
+            let currency = weight.money.currency;
+            sums.entry(currency.to_string()).or_insert(Money::zero(currency)).minor += weight.money.minor;
+        }
+        Ok(sums.into_values().collect())
+    }
+
+    async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
+        let tables = self.tables();
+        let meant = tables.instances.values().filter(|instance| tables.matches(filter, instance));
         Ok(meant.count().try_into().unwrap_or(u64::MAX))
     }
 
@@ -222,6 +272,13 @@ impl Audit for MemoryStore {
         let Page { found, next } = self.live(after, limit).await?;
         let mut census = Census::default();
         for Standing { id, instance, tasks } in found {
+            if instance.as_ref().is_some_and(|instance| *instance.phase == *IN_DOUBT) {
+                let rows = self.history(id, 0, usize::MAX).await?;
+                let since =
+                    rows.iter().rev().take_while(|row| *row.phase == *IN_DOUBT).last().map(|row| row.at);
+                census.in_doubt += 1;
+                census.doubted_since = census.doubted_since.into_iter().chain(since).min();
+            }
             let status = instance.map(|instance| instance.status.as_str().into());
             *census.statuses.entry(status.unwrap_or_default()).or_default() += 1;
             census.idle.extend(tasks.is_empty().then_some(id));
@@ -282,6 +339,7 @@ pub(super) struct Tables {
     pub(super) instances: BTreeMap<WorkflowId, Instance>,
     history: BTreeMap<WorkflowId, Vec<HistoryRow>>,
     tasks: BTreeMap<TaskKey, Task>,
+    weights: BTreeMap<WorkflowId, Weight>,
     inbox: BTreeMap<(Arc<str>, Arc<str>), WorkflowId>,
     outbox: BTreeMap<WorkflowId, Vec<Message>>,
     pub(super) desk: Desk,
@@ -310,8 +368,36 @@ impl Tables {
         taken
     }
 
+    /// Whether a filter means an instance, whatever its cursor.
+    fn matches(&self, filter: &Filter, instance: &Instance) -> bool {
+        let Filter {
+            owner,
+            kinds,
+            statuses,
+            phases,
+            attention,
+            ids,
+            from,
+            to,
+            bank,
+            order: _,
+            before: _,
+            limit: _,
+        } = filter;
+        let at = || self.weights.get(&instance.id).map(|weight| weight.bank.as_str());
+        owner.as_ref().is_none_or(|owner| *owner == instance.owner)
+            && (kinds.is_empty() || kinds.contains(&instance.kind))
+            && (statuses.is_empty() || statuses.contains(&instance.status))
+            && (phases.is_empty() || phases.contains(&instance.phase))
+            && (!attention || instance.attention.is_some())
+            && (ids.is_empty() || ids.contains(&instance.id))
+            && from.is_none_or(|from| instance.created_at >= from)
+            && to.is_none_or(|to| instance.created_at < to)
+            && bank.as_deref().is_none_or(|bank| at() == Some(bank))
+    }
+
     fn start(&mut self, start: &Start, node: &NodeId) -> Written {
-        let Start { instance, history, put, tell } = start;
+        let Start { instance, history, put, tell, weight } = start;
         let same_start = |other: &Instance| {
             other.start.scope == instance.start.scope && other.start.key == instance.start.key
         };
@@ -320,6 +406,7 @@ impl Tables {
             return Written::Taken;
         }
         self.instances.insert(instance.id, instance.clone());
+        self.weights.extend(weight.clone().map(|weight| (instance.id, weight)));
         self.record(history, put, tell, node);
         Written::Committed
     }
@@ -437,19 +524,16 @@ impl Tables {
     }
 }
 
-fn key(task: &TaskRef) -> TaskKey {
-    (task.instance, task.name.clone())
+impl Task {
+    /// Its claim is handed back, and was no attempt.
+    fn is_unused(&mut self, due_at: At) {
+        self.row.due_at = due_at;
+        self.row.lease = None;
+        self.row.attempts -= 1;
+        self.first_at = self.first_at.filter(|_| self.row.attempts > 0);
+    }
 }
 
-fn matches(filter: &Filter, instance: &Instance) -> bool {
-    let Filter { owner, kinds, statuses, phases, attention, ids, from, to, before, limit: _ } = filter;
-    owner.as_ref().is_none_or(|owner| *owner == instance.owner)
-        && (kinds.is_empty() || kinds.contains(&instance.kind))
-        && (statuses.is_empty() || statuses.contains(&instance.status))
-        && (phases.is_empty() || phases.contains(&instance.phase))
-        && (!attention || instance.attention.is_some())
-        && (ids.is_empty() || ids.contains(&instance.id))
-        && from.is_none_or(|from| instance.created_at >= from)
-        && to.is_none_or(|to| instance.created_at < to)
-        && before.is_none_or(|before| instance.id < before)
+fn key(task: &TaskRef) -> TaskKey {
+    (task.instance, task.name.clone())
 }

@@ -29,6 +29,8 @@ const ALL: &[Twins] = twins![
     6 "0006_balances",
     7 "0007_approvals",
     8 "0008_live",
+    9 "0009_bounds",
+    10 "0010_operators",
 ];
 
 /// Applies what is missing, or refuses when something is. Migrations that this process does not know are a newer

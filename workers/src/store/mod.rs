@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use workflows::engine::{Lane, Message, Status, TaskName};
+use workflows::engine::{Lane, Message, Status, TaskName, Weight};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
 use crate::controls::ControlStore;
@@ -41,6 +42,7 @@ mod rows;
 mod sql;
 mod sqlite;
 mod statement;
+mod unguarded;
 mod upkeep;
 mod value;
 
@@ -85,6 +87,9 @@ pub trait Store: ControlStore {
     /// Hands back claims that nothing was done under: due at once, the attempt not counted.
     async fn release(&self, unused: &[TaskRef], now: At) -> Result<(), Trouble>;
 
+    /// Hands back a claim that nothing was done under, to wait in another lane as due at `due_at`, the attempt not counted.
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble>;
+
     /// Makes every claim of other nodes due at once. Only a store that knows that those nodes are dead does so: SQLite
     /// at start, since its file has one engine. Answers how many there were.
     async fn take_over(&self, node: &NodeId, now: At) -> Result<u64, Trouble>;
@@ -112,6 +117,12 @@ pub trait Store: ControlStore {
 
     /// What waits in each lane that holds tasks: exact, at the cost of the backlog. For operators, not for workers.
     async fn backlog(&self) -> Result<Vec<Backlog>, Trouble>;
+
+    /// What waits in each queue of parked work. One query, at the cost of what is parked, on an index.
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble>;
+
+    /// What the instances that a filter means weigh together, as far as they have not ended, by currency. One query.
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble>;
 
     /// How many instances a filter means, whatever its cursor and limit. One query, exact.
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble>;
@@ -233,6 +244,8 @@ pub struct Start {
     pub put: Vec<NewTask>,
     /// Whom to tell.
     pub tell: Vec<Message>,
+    /// What lists can be narrowed and summed by.
+    pub weight: Option<Weight>,
 }
 
 /// A transition of an instance. [`Written::Stale`] when the revision or the claim is gone, [`Written::Duplicate`] when
@@ -406,7 +419,21 @@ pub struct TaskRow {
     pub finding: Option<String>,
 }
 
-/// Which instances to list. Ordered by id, newest first.
+/// In which order instances are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By id, the newest first.
+    #[default]
+    NewestFirst,
+    /// By id, the oldest first.
+    OldestFirst,
+    /// By their last move, the latest first. One that moves while pages are turned may be seen twice.
+    LatestMovedFirst,
+    /// By their last move, the earliest first.
+    EarliestMovedFirst,
+}
+
+/// Which instances to list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Whose; `None` = everybody's.
@@ -425,7 +452,11 @@ pub struct Filter {
     pub from: Option<At>,
     /// Created before.
     pub to: Option<At>,
-    /// Ids below this one only: the cursor.
+    /// At this bank only.
+    pub bank: Option<Arc<str>>,
+    /// What comes first.
+    pub order: Order,
+    /// Those behind this one only: the cursor.
     pub before: Option<WorkflowId>,
     /// At most so many.
     pub limit: usize,
@@ -492,7 +523,7 @@ mod tests {
             latency_us: 0,
             hash: "".into(),
         };
-        let start = Start { instance: instance.clone(), history, put: vec![], tell: vec![] };
+        let start = Start { instance: instance.clone(), history, put: vec![], tell: vec![], weight: None };
         for shown in [
             format!("{:?}", Op::Start(Box::new(start))),
             format!("{:?}", Started::New(instance.clone())),

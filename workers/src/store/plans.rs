@@ -156,7 +156,7 @@ fn start() -> Start {
             claimed: false,
         },
     ];
-    Start { instance, history, put, tell: vec![] }
+    Start { instance, history, put, tell: vec![], weight: None }
 }
 
 /// A transition to revision 2 that uses everything.

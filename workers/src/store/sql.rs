@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use workflows::engine::{Audience, Lane, Message};
 use workflows::ids::WorkflowId;
+use workflows::money::Money;
 use workflows::time::At;
 
 use super::commit::{self, Failure};
@@ -18,8 +19,8 @@ use super::statement::Batched;
 use super::statement::Column::{Int, Text};
 use super::value::{Misread, Row, Value};
 use super::{
-    Backlog, Claimed, Fate, Filter, HistoryRow, InboxKey, Instance, LaneDue, Look, NodeId, Op, Overview,
-    Store, TaskRef, TaskRow, Trouble, Upkeep, Written,
+    Backlog, Claimed, Fate, Filter, HistoryRow, InboxKey, Instance, LaneDue, Look, NodeId, Op, Order,
+    Overview, Store, TaskRef, TaskRow, Trouble, Upkeep, Written, unguarded,
 };
 use crate::ports::{AnchoredClock, Clock};
 
@@ -84,7 +85,7 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
         const DOING: &str = "commit a batch";
-        let (mut attempt, mut undisturbed) = (1, true);
+        let (mut attempt, mut undisturbed) = (1, !unguarded::is_planted());
         loop {
             let mut tx = self.begin(DOING).await?;
             let written = if undisturbed {
@@ -188,6 +189,32 @@ impl<D: Driver> Store for SqlStore<D> {
         };
         let mut tx = self.begin(DOING).await?;
         tx.batch(&RELEASE, &with_time(unused, now)).await.map_err(lost(DOING))?;
+        finish(DOING, tx).await
+    }
+
+    async fn redirect(&self, unused: &TaskRef, lane: &Lane, due_at: At) -> Result<(), Trouble> {
+        const DOING: &str = "hand a claim to another lane";
+        static REDIRECT: Batched = Batched {
+            columns: &[
+                Text("instance"),
+                Text("name"),
+                Int("born"),
+                Int("fence"),
+                Int("due_at"),
+                Text("lane"),
+            ],
+            sql: "/* redirect */ with {d} \
+                  update tasks set lane = d.lane, due_at = d.due_at, lease = null, \
+                  attempts = tasks.attempts - 1, \
+                  first_at = case when tasks.attempts > 1 then tasks.first_at end \
+                  from d where tasks.instance = d.instance and tasks.name = d.name \
+                  and tasks.born = d.born and tasks.fence = d.fence and tasks.lease is not null",
+            returning: "",
+        };
+        let mut tx = self.begin(DOING).await?;
+        let mut cells = with_time(std::slice::from_ref(unused), due_at);
+        cells.push(lane.as_str().into());
+        tx.batch(&REDIRECT, &cells).await.map_err(lost(DOING))?;
         finish(DOING, tx).await
     }
 
@@ -332,12 +359,42 @@ impl<D: Driver> Store for SqlStore<D> {
                 &[],
             )
             .await?;
-        let backlog = |mut row: Row| {
-            let lane = rows::lane(&mut row)?;
-            let waiting = u64::try_from(row.int()?).unwrap_or_default();
-            Ok(Backlog { lane, waiting, oldest_at: row.maybe_at()? })
-        };
         each(DOING, rows, backlog)
+    }
+
+    async fn parked(&self) -> Result<Vec<Backlog>, Trouble> {
+        const DOING: &str = "count what is parked";
+        // A jump from each lane to the next one, as for the overview; only what is parked is counted.
+        let rows = self
+            .read(
+                DOING,
+                "/* parked */ with recursive l(lane) as ( \
+                 select min(lane) from tasks \
+                 union all \
+                 select (select min(t.lane) from tasks t where t.lane > l.lane) from l \
+                 where l.lane is not null) \
+                 select l.lane, (select count(*) from tasks t where t.lane = l.lane), \
+                 (select min(t.due_at) from tasks t where t.lane = l.lane) \
+                 from l where l.lane like '%/queue' order by l.lane",
+                &[],
+            )
+            .await?;
+        each(DOING, rows, backlog)
+    }
+
+    async fn at_stake(&self, filter: &Filter) -> Result<Vec<Money>, Trouble> {
+        const DOING: &str = "add up amounts";
+        let (conditions, values) = conditions(&Filter { before: None, ..filter.clone() });
+        let joined = if conditions.is_empty() { " where" } else { " and" };
+        let sql = format!(
+            "/* at stake */ select i.currency, cast(sum(i.amount) as bigint) from instances i{conditions}{joined} \
+             i.completed_at is null and i.currency is not null group by i.currency order by i.currency"
+        );
+        let money = |mut row: Row| {
+            let currency = row.parsed("a currency")?;
+            Ok(Money { minor: row.int()?, currency })
+        };
+        each(DOING, self.read(DOING, &sql, &values).await?, money)
     }
 
     async fn count(&self, filter: &Filter) -> Result<u64, Trouble> {
@@ -489,8 +546,14 @@ fn listing(filter: &Filter) -> (String, Vec<Value>) {
     let (conditions, mut values) = conditions(filter);
     values.push(limit_value(filter.limit));
     let (columns, limit) = (instance_columns!(), values.len());
+    let order = match filter.order {
+        Order::NewestFirst => "i.id desc",
+        Order::OldestFirst => "i.id",
+        Order::LatestMovedFirst => "i.updated_at desc, i.id desc",
+        Order::EarliestMovedFirst => "i.updated_at, i.id",
+    };
     (
-        format!("/* list */ select {columns} from instances i{conditions} order by i.id desc limit ${limit}"),
+        format!("/* list */ select {columns} from instances i{conditions} order by {order} limit ${limit}"),
         values,
     )
 }
@@ -507,7 +570,7 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
         ("owner =", filter.owner.as_ref().map(Value::from)),
         ("created_at >=", filter.from.map(Value::from)),
         ("created_at <", filter.to.map(Value::from)),
-        ("id <", filter.before.map(Value::from)),
+        ("bank =", filter.bank.as_ref().map(Value::from)),
     ];
     for (condition, value) in single {
         if let Some(value) = value {
@@ -526,12 +589,32 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
             conditions.push(format!("i.{column} in ({})", choices.join(", ")));
         }
     }
+    if let Some(cursor) = filter.before {
+        let cursor = number(cursor.into());
+        let moved = |than: &str| {
+            format!(
+                "(i.updated_at, i.id) {than} (select c.updated_at, c.id from instances c where c.id = {cursor})"
+            )
+        };
+        conditions.push(match filter.order {
+            Order::NewestFirst => format!("i.id < {cursor}"),
+            Order::OldestFirst => format!("i.id > {cursor}"),
+            Order::LatestMovedFirst => moved("<"),
+            Order::EarliestMovedFirst => moved(">"),
+        });
+    }
     if filter.attention {
         conditions.push("i.attention is not null".to_owned());
     }
     let conditions =
         if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
     (conditions, values)
+}
+
+fn backlog(mut row: Row) -> Result<Backlog, Misread> {
+    let lane = rows::lane(&mut row)?;
+    let waiting = u64::try_from(row.int()?).unwrap_or_default();
+    Ok(Backlog { lane, waiting, oldest_at: row.maybe_at()? })
 }
 
 fn message(mut row: Row) -> Result<Message, Misread> {

@@ -7,9 +7,10 @@ use workflows::planted;
 use workflows::time::At;
 
 use super::{Brought, Worker, attempt};
-use crate::controls::{Gate, HoldOn, Trial, Verdict, is_queue, turns_away};
+use crate::controls::{Gate, HoldOn, Trial, Verdict, aside_of, held_aside, is_queue, turns_away};
 use crate::decide::{Attempt, Lost, after_losses, lane_rests, may_send};
-use crate::providers::{Context, is_own_fault};
+use crate::feeder::due_again;
+use crate::providers::{Context, is_own_fault, is_the_providers};
 use crate::store::Claimed;
 use crate::transition::Hot;
 
@@ -88,20 +89,30 @@ impl Worker {
         Ok(Brought::Found(finding))
     }
 
-    /// What becomes of a timer that is due: one that leads out of a queue fires when its payment may be sent.
+    /// What becomes of a timer that is due: one that leads out of a queue fires when its payment may be sent. One that
+    /// may not fire keeps its place in the queue; its lane is shut, rests, or is another one until its hold ends.
     async fn fire(&self, claimed: &Claimed, now: At) -> Brought {
-        if !is_queue(&claimed.lane) {
+        let lane = &claimed.lane;
+        let in_its_place = Brought::Held(due_again(claimed, now));
+        let is_open = match self.controls().gate(lane) {
+            Gate::Open | Gate::OneAtATime => true,
+            Gate::Until(_) | Gate::Probed | Gate::Shut(_) => false,
+        };
+        if let Some((queue, _)) = held_aside(lane) {
+            return if is_open { Brought::Redirected(queue) } else { in_its_place };
+        }
+        if !is_queue(lane) {
             return Brought::Fired;
         }
         if self.runs_out(claimed, now).await {
-            return Brought::Held(now.plus(OTHERS_FIRST));
+            self.lanes.rest(lane, now.plus(OTHERS_FIRST));
+            return in_its_place;
         }
-        if let Some(hold) = self.controls().held(claimed.task.instance, &claimed.instance.kind) {
-            return Brought::Held(now.plus(patience(&hold)));
-        }
-        match self.controls().gate(&claimed.lane) {
-            Gate::Open | Gate::OneAtATime => Brought::Fired,
-            Gate::Until(_) | Gate::Probed | Gate::Shut(_) => Brought::Held(now),
+        let hold = self.controls().held(claimed.task.instance, &claimed.instance.kind);
+        match hold.and_then(|hold| aside_of(lane, &hold)) {
+            Some(aside) => Brought::Redirected(aside),
+            None if is_open => Brought::Fired,
+            None => in_its_place,
         }
     }
 
@@ -171,6 +182,7 @@ fn unsendable(claimed: &Claimed, policy: &Policy, attempt: Attempt, now: At) -> 
 fn verdict(finding: &Finding, policy: &Policy, attempt: Attempt, now: At) -> Option<Verdict> {
     Some(match finding {
         Finding::Done(_) => Verdict::Answered,
+        Finding::Unknown(why) if is_the_providers(why) => Verdict::ProviderFailed,
         Finding::Unknown(_) => Verdict::Failed,
         Finding::NotSent(why) if is_own_fault(why) => return None,
         Finding::NotSent(_) => Verdict::Unreached,

@@ -122,7 +122,9 @@ impl Worker {
         let Hot { claimed, live, .. } = hot;
         let name = &claimed.task.name;
         let miss = match brought {
-            Brought::Lost | Brought::NoPass | Brought::Held(_) => return Ok(lost(&claimed.task)),
+            Brought::Lost | Brought::NoPass | Brought::Held(_) | Brought::Redirected(_) => {
+                return Ok(lost(&claimed.task));
+            }
             Brought::Poisoned => {
                 const WHY: &str = "its process was lost again and again while it was performed";
                 let outcome = Outcome::Refused { why: WHY, occurrence: UNCHANGED.to_owned() };

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Answer, Cause, Effect, Finding, Go, Lane, Machine, Next, On, OnOf, Policy, TaskName, View};
+use super::{
+    Answer, Cause, Effect, Finding, Go, Lane, Machine, Next, On, OnOf, Policy, TaskName, View, Weight,
+};
 use crate::ports::Call;
 use crate::time::At;
 
@@ -120,6 +122,8 @@ pub trait Live: Send + Sync {
     fn lifelines(&self) -> Vec<Effect<TaskName, TaskName>>;
     /// The deadlines that stand beside them.
     fn deadlines(&self) -> Vec<Effect<TaskName, TaskName>>;
+    /// What it is to move.
+    fn weighs(&self) -> Option<Weight>;
     /// What the outside world calls it by.
     fn reference(&self) -> Option<String>;
     /// The lane that it waits in while it is parked.
@@ -301,6 +305,10 @@ impl<M: Machine> Live for Running<M> {
 
     fn deadlines(&self) -> Vec<Effect<TaskName, TaskName>> {
         M::deadlines(&self.order, &self.state).into_iter().map(erase::<M>).collect()
+    }
+
+    fn weighs(&self) -> Option<Weight> {
+        M::weighs(&self.order)
     }
 
     fn reference(&self) -> Option<String> {

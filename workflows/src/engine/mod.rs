@@ -25,6 +25,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::money::Money;
 use crate::ports::Call;
 use crate::time::At;
 
@@ -161,6 +162,12 @@ pub trait Machine: Sized + Send + Sync + 'static {
         vec![]
     }
 
+    /// What is to be moved, and by which bank: what lists of instances are narrowed and added up by. Fixed with the
+    /// order.
+    fn weighs(_: &Self::Order) -> Option<Weight> {
+        None
+    }
+
     /// What the outside world calls the instance by, once it has such a name: the provider's id of a payment.
     fn reference(_: &Self::Order, _: &Self::State) -> Option<String> {
         None
@@ -170,6 +177,15 @@ pub trait Machine: Sized + Send + Sync + 'static {
     fn upcast(version: i64, order: serde_json::Value, state: serde_json::Value) -> Option<Documents> {
         (version == Self::VERSION).then_some((order, state))
     }
+}
+
+/// What an instance is about to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// By which bank.
+    pub bank: String,
+    /// How much.
+    pub money: Money,
 }
 
 /// A stored order and a stored state, not yet read.

@@ -20,10 +20,12 @@ impl Lane {
         Lane("timer".to_owned())
     }
 
-    /// Provider, bank and operation, unless it is the lane of timers.
+    /// Provider, bank and operation, unless it is the lane of timers. A bank's name may hold slashes: it is whatever
+    /// stands between the other two.
     pub fn parts(&self) -> Option<(&str, &str, &str)> {
-        let mut parts = self.0.splitn(3, '/');
-        Some((parts.next()?, parts.next()?, parts.next()?))
+        let (provider, rest) = self.0.split_once('/')?;
+        let (bank, operation) = rest.rsplit_once('/')?;
+        Some((provider, bank, operation))
     }
 
     /// A lane as it was stored.

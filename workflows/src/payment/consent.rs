@@ -26,7 +26,6 @@ pub(super) fn needed(
 }
 
 /// The transitions of a payment that waits for its consent.
-#[expect(clippy::too_many_lines, reason = "one sub-flow is read by its states")]
 pub(super) fn on(
     order: &Instruction,
     (state, amended): (State, &Amended),

@@ -82,6 +82,12 @@ macro_rules! pays {
                 $crate::payment::policy($provider, &order.payment, state, step)
             }
 
+            fn weighs(order: &Self::Order) -> Option<$crate::engine::Weight> {
+                let initiation = &order.payment.initiation;
+                let bank = initiation.bank.0.clone();
+                Some($crate::engine::Weight { bank, money: initiation.amount })
+            }
+
             fn reference(_: &Self::Order, state: &Self::State) -> Option<String> {
                 $crate::payment::reference(state)
             }

@@ -206,6 +206,13 @@ pub fn hear(progress: &Progress, step: Step, finding: &Finding) -> Answer<Event>
             Answer::Event(Event::CancellationRefused { code: no.code.clone() })
         }
 
+        (step, finding) => hear_aside(step, finding),
+    }
+}
+
+/// Reads an answer that is not about the payment itself: a price, a consent.
+fn hear_aside(step: Step, finding: &Finding) -> Answer<Event> {
+    match (step, finding) {
         (Step::Price, Finding::Done(Reply::Prices(reply))) => match reply {
             PricesReply::Kept => Answer::Event(Event::Priced { price: None }),
             PricesReply::Quoted(price) => Answer::Event(Event::Priced { price: Some(price.clone()) }),

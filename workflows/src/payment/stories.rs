@@ -188,10 +188,11 @@ fn a_bank_that_cancels_nothing_is_asked_less_and_less_often_and_at_last_a_person
     let mut waits = vec![];
     for _ in 0..4 {
         story.goes(seen(TransactionStatus::Rcvd), "cancelling");
-        waits.extend(story.effects.iter().filter_map(|effect| match effect {
-            Effect::RunIn(Step::Cancel, wait) => Some(wait.as_secs()),
-            _ => None,
-        }));
+        for effect in &story.effects {
+            if let Effect::RunIn(Step::Cancel, wait) = effect {
+                waits.push(wait.as_secs());
+            }
+        }
         story.goes(On::Said(Event::CancellationRefused { code: "NO".to_owned() }), "cancelling");
     }
     assert_eq!(waits, [1, 2, 4], "after the first, which is asked at once");

@@ -12,6 +12,8 @@ use crate::chance::Chance;
 use crate::faults::Fault;
 use crate::plan::{Class, Order, Payer, Verdict};
 
+const DAY: Duration = Duration::from_hours(24);
+
 /// Lets the payment at `place` live, from when the bank takes it out of its queue.
 pub fn begin(bank: &Arc<Bank>, place: usize, order: &Order) {
     let (bank, order) = (Arc::clone(bank), order.clone());
@@ -82,7 +84,7 @@ fn reject(bank: &Arc<Bank>, place: usize, order: &Order, reason: &'static str) -
 }
 
 fn execute(bank: &Arc<Bank>, place: usize, order: &Order) {
-    let code = if order.minor % 2 == 0 { "ACSC" } else { "ACCC" };
+    let code = executed_code(order);
     let now = bank.clock.now();
     let executed = change(bank, place, order, |row| {
         row.standing.is_live().then(|| {
@@ -94,6 +96,11 @@ fn execute(bank: &Arc<Bank>, place: usize, order: &Order) {
     if executed {
         bank.moved(order.number);
     }
+}
+
+/// What the bank says of an order that is executed.
+pub fn executed_code(order: &Order) -> &'static str {
+    if order.minor % 2 == 0 { "ACSC" } else { "ACCC" }
 }
 
 /// A change of a payment: what it is, the code that is shown, the reason.
@@ -131,7 +138,12 @@ fn call_back(bank: &Arc<Bank>, number: u64, end_to_end: &str, code: &'static str
         let after = late.map_or(Duration::ZERO, |mut chance| {
             chance.spread(Duration::from_millis(100), Duration::from_mins(10))
         });
-        let callback = Callback { end_to_end: end_to_end.to_owned(), event: event.clone() };
+        // Processes that look every second would do little else for all those days.
+        let rate = if bank.plan.quiet < Duration::from_secs(10) { 0 } else { 5 };
+        let days = bank.faults.one("callback days late", number, Fault::CallbackDaysLate, rate);
+        let after = days.map_or(after, |mut chance| chance.between(DAY, DAY * 3));
+        let callback =
+            Callback { end_to_end: end_to_end.to_owned(), event: event.clone(), under_way: bank.sets_out() };
         let sender = bank.callbacks.clone();
         tokio::spawn(async move {
             sleep(after).await;

@@ -8,6 +8,7 @@ mod life;
 mod replies;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,12 +21,14 @@ use workers::providers::http::{HttpReply, HttpRequest};
 use workflows::time::At;
 
 pub use ledger::{Ledger, Row, Standing};
+pub use life::executed_code;
 pub use replies::{empty, json, no, proxy, too_many};
 
 use crate::breach::{Breaches, Rule};
 use crate::faults::{Fault, Faults};
 use crate::log::Log;
-use crate::plan::{Order, Plan, Verdict};
+use crate::orders;
+use crate::plan::{Class, Order, Plan, Verdict};
 use crate::ports::Virtual;
 use crate::registry::Registry;
 
@@ -43,15 +46,29 @@ pub struct Bank {
     callbacks: mpsc::UnboundedSender<Callback>,
     /// How many lookups missed an order's payment.
     missed: Mutex<BTreeMap<u64, u8>>,
+    /// How often an order's status was asked for.
+    asked: Mutex<BTreeMap<u64, u64>>,
+    /// How many requests, callbacks and errands are under way.
+    under_way: Arc<AtomicU64>,
+}
+
+/// Something is under way until this is dropped.
+pub struct UnderWay(Arc<AtomicU64>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Word of a change, pushed to us.
-#[derive(Clone, Debug)]
 pub struct Callback {
     /// The payment's end-to-end id.
     pub end_to_end: String,
     /// The bank's id of the word.
     pub event: String,
+    /// Until it is heard.
+    pub under_way: UnderWay,
 }
 
 /// What a bank is made of.
@@ -113,6 +130,13 @@ impl Asked {
         whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(part)
     }
 
+    /// Currency, debtor's and creditor's account.
+    pub fn said(&self) -> (String, String, String) {
+        let [currency, debtor] =
+            ["/instructedAmount/currency", "/debtorAccount/iban"].map(|at| self.text(at));
+        (currency.to_owned(), debtor.to_owned(), self.creditor().to_owned())
+    }
+
     fn fingerprint(&self) -> String {
         hex::encode(Sha256::digest(self.body.to_string()))
     }
@@ -133,7 +157,21 @@ impl Bank {
             token: Mutex::new((0, At::MIN)),
             callbacks,
             missed: Mutex::default(),
+            asked: Mutex::default(),
+            under_way: Arc::default(),
         })
+    }
+
+    /// Something sets out that has to be over before the world is.
+    pub fn sets_out(&self) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+        UnderWay(Arc::clone(&self.under_way))
+    }
+
+    /// Whether nothing is under way and no payment can move any more.
+    pub fn is_at_rest(&self) -> bool {
+        let quiet = self.under_way.load(Ordering::Acquire) == 0;
+        quiet && !self.ledger().rows().iter().any(|row| row.standing.is_live())
     }
 
     /// Its books.
@@ -161,7 +199,7 @@ impl Bank {
         }
     }
 
-    /// Whether the order of this number was executed, and whether it still may be.
+    /// How often money moved for the order of this number, and whether it still may, of any of its payments.
     pub fn truth(&self, number: u64) -> (u32, bool) {
         let ledger = self.ledger();
         let rows = || ledger.of_order(number);
@@ -183,9 +221,10 @@ impl Bank {
         if let Some(known) = self.known(order, &asked) {
             return at_once(known);
         }
-        if asked.minor() != Some(minor) || asked.text("/instructedAmount/currency") != "NOK" {
-            let amount = asked.text("/instructedAmount/amount");
-            self.breaches.add(Rule::MoneyOnce, Some(number), format!("asked for {amount}, ordered {minor}"));
+        if !orders::is_as_ordered(order, minor, asked.minor(), &asked.said()) {
+            let (amount, said) = (asked.text("/instructedAmount/amount"), asked.said());
+            let what = format!("asked for {amount}, {said:?}; ordered {minor} by {order:?}");
+            self.breaches.add(Rule::MoneyOnce, Some(number), what);
         }
         match order.verdict {
             Verdict::Refused(code) => return at_once(replies::no(StatusCode::FORBIDDEN, code)),
@@ -230,11 +269,7 @@ impl Bank {
             key: asked.key.clone(),
             body: asked.fingerprint(),
             minor: asked.minor().unwrap_or(0),
-            said: (
-                asked.text("/instructedAmount/currency").to_owned(),
-                asked.text("/debtorAccount/iban").to_owned(),
-                asked.creditor().to_owned(),
-            ),
+            said: asked.said(),
             received_at: now,
             visible_at: now.plus(order.queue + order.lag),
             standing: Standing::Pending,
@@ -256,11 +291,20 @@ impl Bank {
         let Some(row) = place.and_then(|place| ledger.at(place)) else {
             return replies::no(StatusCode::NOT_FOUND, "RESOURCE_UNKNOWN");
         };
+        let order = self.plan.order(row.number);
+        if order.is_some_and(|order| order.class == Class::Callbacks) && !self.likes_to_be_asked(row.number) {
+            return replies::no(StatusCode::NOT_FOUND, "RESOURCE_UNKNOWN");
+        }
         let unknown = self.faults.one("not found", row.number, Fault::NotFound, 100).is_some();
         if unknown {
             return replies::no(StatusCode::NOT_FOUND, "RESOURCE_UNKNOWN");
         }
-        let stale = self.faults.one("stale", row.number, Fault::StatusStale, 200).is_some();
+        let stale = self.faults.threat("stale", row.number, &[(Fault::StatusStale, 200)]);
+        let stale = stale.filter(|_| row.before != row.code);
+        if let Some(stale) = &stale {
+            self.faults.struck(stale);
+        }
+        let stale = stale.is_some();
         let code = if stale { row.before } else { row.code };
         let reason = row.reason.filter(|_| !stale);
         replies::json(StatusCode::OK, &json!({"transactionStatus": code, "reason": reason}))
@@ -284,13 +328,25 @@ impl Bank {
         replies::json(StatusCode::OK, &Value::Array(found))
     }
 
+    /// Whether a bank that tells by callbacks answers this time: now and then it does.
+    fn likes_to_be_asked(&self, number: u64) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let nth = asked.entry(number).or_insert(0);
+        *nth += 1;
+        self.plan.chance.fork("asked", number).fork("nth", *nth).hits(1_000)
+    }
+
     /// Whether a lookup misses a payment that is there: less often in all than answers have to agree.
     fn misses(&self, order: &Order) -> bool {
-        let strikes = self.faults.one("lookup", order.number, Fault::LookupMissed, 2_500).is_some();
+        let blow = self.faults.threat("lookup", order.number, &[(Fault::LookupMissed, 2_500)]);
+        let strikes = blow.is_some();
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         let times = missed.entry(order.number).or_insert(0);
         let one_more = strikes && *times + 1 < order.terms.agreeing_reads;
         *times += u8::from(one_more);
+        if let Some(blow) = blow.filter(|_| one_more) {
+            self.faults.struck(&blow);
+        }
         one_more
     }
 

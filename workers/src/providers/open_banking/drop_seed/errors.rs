@@ -14,7 +14,7 @@ use workflows::planted;
 use workflows::time::At;
 
 use crate::providers::http::HttpReply;
-use crate::providers::outcome::Setback;
+use crate::providers::outcome::{PROVIDER_FAILED, Setback};
 
 /// What an answer proves that is not the one hoped for.
 pub(super) fn setback(reply: &HttpReply, now: At) -> Setback {
@@ -40,7 +40,8 @@ pub(super) fn setback(reply: &HttpReply, now: At) -> Setback {
         status if status.is_server_error() && planted::is("a 5xx is a refusal") => {
             refused("PAYMENT_FAILED".to_owned(), Class::Final)
         }
-        status if status.is_server_error() => Setback::Unknown("the provider failed"),
+        status if status.is_server_error() && blames_a_bank(reply) => Setback::Unknown(BANK_FAILED),
+        status if status.is_server_error() => Setback::Unknown(PROVIDER_FAILED),
         status if status.is_redirection() => Setback::Unknown("the provider redirects"),
         _ => Setback::Unknown("an answer that the contract does not know"),
     }
@@ -55,6 +56,15 @@ pub(super) fn code(reply: &HttpReply) -> Option<String> {
     told.map(|told| told.code).or(problem).filter(|code| is_code(code))
 }
 
+/// Whether an error says at which bank it happened.
+fn blames_a_bank(reply: &HttpReply) -> bool {
+    #[derive(Deserialize)]
+    struct Blame {
+        bank: String,
+    }
+    serde_json::from_slice::<Blame>(&reply.body).is_ok_and(|blame| !blame.bank.is_empty())
+}
+
 /// Whether a text has the form of a code, which keeps the provider's prose out of history and logs.
 pub(super) fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -67,6 +77,9 @@ pub(super) fn is_consent(code: &str) -> bool {
 
 /// The aggregator gave up on the bank: the bank may still do it.
 const BANK_TIMED_OUT: &str = "BANK_API_TIMEOUT";
+
+/// The bank behind the aggregator failed.
+const BANK_FAILED: &str = "the bank failed";
 
 /// The longest wait that a provider can ask for: the day after which a consent's reads are counted anew.
 const LONGEST_WAIT: Duration = Duration::from_hours(24);

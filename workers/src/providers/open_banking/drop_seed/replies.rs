@@ -59,6 +59,7 @@ fn ready(bank: &BankId, reply: &HttpReply, now: At) -> Outcome<PaymentsReply> {
             return Err(Setback::Refused(Refusal { code, class: Class::Credential }));
         }
         StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => return Err(setback(reply, now)),
+        status if status.is_server_error() => return Err(setback(reply, now)),
         _ => return Err(Setback::Unknown("the provider is not healthy")),
     }
     let banks: Vec<Value> = parsed(reply)?;

@@ -154,8 +154,8 @@ fn an_initiation_is_created_refused_or_unknown() {
             ("access exceeded in a 403", limited("ACCESS_EXCEEDED", Some(60))),
             ("failed with a code", unknown("the provider failed")),
             ("bad gateway", unknown("the provider failed")),
-            ("unavailable", unknown("the provider failed")),
-            ("gateway timed out", unknown("the provider failed")),
+            ("unavailable", unknown("the bank failed")),
+            ("gateway timed out", unknown("the bank failed")),
         ],
     );
 }
@@ -179,7 +179,7 @@ fn a_status_is_what_the_bank_says_and_nothing_else() {
             ("not offered", refused("SERVICE_INVALID", Class::Final)),
             ("too many calls", limited("RATE_LIMIT_EXCEEDED", Some(7))),
             ("key unknown", refused("invalid_api_key", Class::Credential)),
-            ("unavailable", unknown("the provider failed")),
+            ("unavailable", unknown("the bank failed")),
         ],
     );
 }
@@ -256,7 +256,7 @@ fn a_provider_is_ready_when_it_says_so() {
             ("forbidden", refused("FORBIDDEN", Class::Credential)),
             ("too many calls", limited("RATE_LIMIT_EXCEEDED", Some(7))),
             ("not found", unknown("the provider is not healthy")),
-            ("unavailable", unknown("the provider is not healthy")),
+            ("unavailable", unknown("the provider failed")),
             ("moved", unknown("the provider is not healthy")),
         ],
     );
