@@ -16,6 +16,7 @@ use crate::controls::{
     AT_ONCE, Controls, Gate, Granted, Snapshot, Trial, is_parked, is_queue, queue_before, turns_away,
 };
 use crate::lanes::{Lanes, Place};
+use crate::news::Listener;
 use crate::presence::Presence;
 use crate::rota::Rota;
 use crate::store::{Claimed, LaneDue, Look, NodeId, Overview, Store, TaskRef, Trouble};
@@ -87,7 +88,7 @@ pub(crate) struct Feeder {
     pub(crate) lease: Duration,
     /// How often it looks for the work of others while it has none.
     pub(crate) quiet: Duration,
-    pub(crate) changes: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) changes: Listener<Arc<Snapshot>>,
     /// Whose turn it was when.
     pub(crate) rota: Rota,
 }

@@ -21,6 +21,7 @@ mod ladders;
 mod lanes;
 pub mod limits;
 pub mod meters;
+mod news;
 pub mod notices;
 pub mod ports;
 mod presence;
@@ -36,3 +37,4 @@ mod wake;
 mod worker;
 
 pub use hub::Watch;
+pub use news::{Closed, Listener};

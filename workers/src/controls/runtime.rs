@@ -20,6 +20,7 @@ use super::snapshot::{Snapshot, document};
 use super::subject::{BreakerId, Operation, Place, held_aside, is_queue};
 use super::switches::{AispMode, PispMode, SwanMode, Switch, SwitchName};
 use crate::committer::chain;
+use crate::news::{Listener, News};
 use crate::ports::{Clock, Ids};
 use crate::store::{NodeId, Trouble};
 
@@ -42,7 +43,7 @@ pub(super) struct Inner {
     /// This process, in trials and probes; by its node's id once it has one.
     name: OnceLock<Arc<str>>,
     nameless: Arc<str>,
-    snapshot: watch::Sender<Arc<Snapshot>>,
+    snapshot: News<Arc<Snapshot>>,
     /// The lanes that held work when this process last looked.
     working: watch::Sender<Arc<[Lane]>>,
     pub(super) unwritten: Mutex<HashMap<BreakerId, Vec<Effect>>>,
@@ -79,7 +80,7 @@ impl Controls {
         settings: Settings,
     ) -> Result<Self, Trouble> {
         let (revision, rows) = store.controls().await?;
-        let (snapshot, _) = watch::channel(Arc::new(Snapshot::of(revision, &rows)));
+        let snapshot = News::new(Arc::new(Snapshot::of(revision, &rows)));
         let (working, _) = watch::channel(Arc::from([]));
         let inner = Inner {
             store,
@@ -117,23 +118,23 @@ impl Controls {
 
     /// What a lane allows now.
     pub fn gate(&self, lane: &Lane) -> Gate {
-        gate(&self.inner.snapshot.borrow(), &self.inner.settings, lane, self.now())
+        gate(&self.inner.snapshot.get(), &self.inner.settings, lane, self.now())
     }
 
     /// Whether payments are made at a bank.
     pub fn pisp(&self, provider: &str, bank: &str) -> PispMode {
-        self.inner.snapshot.borrow().pisp(&self.inner.settings, provider, bank, self.now())
+        self.inner.snapshot.get().pisp(&self.inner.settings, provider, bank, self.now())
     }
 
     /// Whether balances are read at a bank. That its breaker is open is another matter: see [`Controls::gate`] of
     /// [`Operation::Aisp`]'s lane.
     pub fn aisp(&self, provider: &str, bank: &str) -> AispMode {
-        self.inner.snapshot.borrow().aisp(&self.inner.settings, provider, bank, self.now())
+        self.inner.snapshot.get().aisp(&self.inner.settings, provider, bank, self.now())
     }
 
     /// How old a balance of a bank may be.
     pub fn cache_ttl(&self, provider: &str, bank: &str) -> Duration {
-        self.inner.snapshot.borrow().cache_ttl(&self.inner.settings, provider, bank, self.now())
+        self.inner.snapshot.get().cache_ttl(&self.inner.settings, provider, bank, self.now())
     }
 
     /// Whether accounts are opened.
@@ -162,13 +163,13 @@ impl Controls {
 
     /// What holds the payments of this instance, if anything about it or its kind does.
     pub fn held(&self, instance: WorkflowId, kind: &str) -> Option<HoldOn> {
-        let (known, now) = (self.inner.snapshot.borrow(), self.now());
+        let (known, now) = (self.inner.snapshot.get(), self.now());
         HoldOn::about(instance, kind).into_iter().find(|hold| known.is_held(std::slice::from_ref(hold), now))
     }
 
     /// Every control as this process knows it: at most a second old.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.inner.snapshot.borrow())
+        self.inner.snapshot.get()
     }
 
     /// How controls decide here.
@@ -177,8 +178,8 @@ impl Controls {
     }
 
     /// Wakes with every change that this process hears of.
-    pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.inner.snapshot.subscribe()
+    pub fn watch(&self) -> Listener<Arc<Snapshot>> {
+        self.inner.snapshot.listen()
     }
 
     /// Reads what is stored.
@@ -188,7 +189,7 @@ impl Controls {
     pub async fn refresh(&self) -> Result<(), Trouble> {
         let (revision, rows) = self.inner.store.controls().await?;
         let read = Arc::new(Snapshot::of(revision, &rows));
-        self.inner.snapshot.send_if_modified(|known| {
+        self.inner.snapshot.change_if(|known| {
             let newer = known.revision() < read.revision();
             if newer {
                 *known = read;
@@ -200,7 +201,7 @@ impl Controls {
 
     /// Reads what is stored, when `revision` says that it changed.
     pub(crate) async fn heard_of(&self, revision: i64) -> Result<(), Trouble> {
-        if revision == self.inner.snapshot.borrow().revision() {
+        if revision == self.inner.snapshot.get().revision() {
             return Ok(());
         }
         self.refresh().await
@@ -258,7 +259,7 @@ impl Controls {
     pub(crate) async fn try_one(&self, lane: &Lane) -> Result<Option<Trial>, Trouble> {
         let mut trial = Trial::default();
         for id in Place::of(lane).map(|place| place.breakers()).unwrap_or_default() {
-            if self.inner.snapshot.borrow().breaker(&id).is_none() {
+            if self.inner.snapshot.get().breaker(&id).is_none() {
                 continue;
             }
             let lease = Lease { by: self.name().to_string(), until: self.now().plus(TRIAL) };
@@ -267,7 +268,7 @@ impl Controls {
                 self.change_breaker(&id, |breaker, now| breaker.tried_by(&lease, reads, now)).await?;
             if change.is_some() {
                 trial.leases.push((id, lease));
-            } else if !passes(self.inner.snapshot.borrow().breaker(&id), self.now()) {
+            } else if !passes(self.inner.snapshot.get().breaker(&id), self.now()) {
                 self.not_tried(trial).await;
                 return Ok(None);
             }
@@ -457,7 +458,7 @@ impl Controls {
     /// behind and the next look reads everything.
     fn adopt(&self, change: Change, revision: i64, now: At) {
         let Change { kind, subject, document, .. } = change;
-        self.inner.snapshot.send_if_modified(|known| {
+        self.inner.snapshot.change_if(|known| {
             if known.revision() >= revision {
                 return false;
             }

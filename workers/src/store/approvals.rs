@@ -50,6 +50,7 @@ impl<D: Driver> Approvals for SqlStore<D> {
                   evidence, created_at, expires_at, digest) \
                   select id, action, proposal, instance, revision, target, requested_by, reason, \
                   evidence, created_at, expires_at, digest from d where id is not null",
+            returning: "",
         };
         let mut tx = self.begin(DOING).await?;
         // Whoever asks about the same instance at the same time waits here, so that one of the two sees the other.
@@ -232,6 +233,7 @@ impl<D: Driver> Actions for SqlStore<D> {
             sql: "/* record action */ with {d} \
                   insert into actions (id, at, actor, role, verb, subject, reason, expires_at) \
                   select id, at, actor, role, verb, subject, reason, expires_at from d where id is not null",
+            returning: "",
         };
         let cells = [
             format!("{:032x}", action.id).into(),

@@ -205,6 +205,7 @@ impl<D: Driver> Audit for SqlStore<D> {
                   where (instance, name, born) in (select instance, name, born from d) and exists \
                   (select 1 from instances i where i.id = tasks.instance and i.completed_at is not null) \
                   returning instance",
+            returning: "",
         };
         let mut tx = self.begin(DOING).await?;
         let cells: Vec<Value> = leftovers.iter().flat_map(rows::task_cells).collect();

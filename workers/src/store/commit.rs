@@ -1,8 +1,10 @@
 //! A batch of operations as one transaction of few statements.
 //!
-//! Every guard is decided before anything of its operation is written, so that an operation either stands whole or
-//! leaves no trace: revisions are locked, then claims, then events are heard, then claims consumed; what still stands
-//! is written. Each phase is one statement over all operations that need it, and none when none does.
+//! Of most batches every guard holds: they are written without a look, and the numbers of rows that were touched say so.
+//! Where a number differs, the batch is written anew with care: every guard is decided before anything of its operation
+//! is written, so that an operation either stands whole or leaves no trace. Revisions are locked, then claims, then
+//! events are heard, then claims consumed; what still stands is written. Each phase is one statement over all operations
+//! that need it, and none when none does.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +17,7 @@ use super::rows::{instance_cells, task_cells};
 use super::statement::Batched;
 use super::statement::Column::{Int, Text};
 use super::value::{Row, Value};
-use super::{Drop, HistoryRow, InboxKey, Move, NewTask, NodeId, Op, Start, TaskRef, Written};
+use super::{Drop, HistoryRow, InboxKey, Move, NewTask, NodeId, Op, Start, TaskRef, Written, unguarded};
 
 /// What goes wrong inside a transaction; nothing was committed then.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -29,16 +31,65 @@ pub(super) async fn write<T: Transaction>(
     let mut ops = Standing::of(batch);
     lock_revisions(tx, &mut ops).await?;
     lock_claims(tx, &mut ops).await?;
-    hear(tx, &mut ops).await?;
-    consume(tx, &mut ops).await?;
-    put_back(tx, &mut ops).await?;
-    start_instances(tx, &mut ops).await?;
-    move_instances(tx, &ops).await?;
-    append_history(tx, &ops).await?;
-    drop_tasks(tx, &ops).await?;
-    put_tasks(tx, &ops, node).await?;
-    tell(tx, &ops).await?;
+    ops.refuse_repeated(heard, Written::Duplicate);
+    let found = instances(tx.batch(&HEAR, &heard_cells(&ops)).await?)?;
+    ops.keep(|op| heard(op).is_some(), &found, Written::Duplicate);
+    let found = instances(tx.batch(unguarded::claim(&CONSUME), &claim_cells(&ops)).await?)?;
+    ops.keep(|op| claim(op).is_some(), &found, Written::Stale);
+    let found = instances(tx.batch(&PUT_BACK, &put_back_cells(&ops)).await?)?;
+    ops.keep(|op| matches!(op, Op::PutBack(_)), &found, Written::Stale);
+    ops.refuse_repeated(start_key, Written::Taken);
+    let found = instances(tx.batch(&START, &start_cells(&ops)).await?)?;
+    ops.keep(|op| matches!(op, Op::Start(_)), &found, Written::Taken);
+    let update = unguarded::revision(&MOVE, &unguarded::MOVE);
+    let (guarded, written) = (ops.moves().count(), tx.affect(update, &move_cells(&ops)).await?);
+    if guarded as u64 != written {
+        return Err(GuardBroken { guarded, written }.into());
+    }
+    follow(tx, &ops, node).await?;
     Ok(ops.written)
+}
+
+/// Writes a batch of which every guard holds, as most do: no row is looked at before it is written, and none is answered,
+/// since their number says enough. Answers whether that was so; nothing of it may be committed when it was not.
+pub(super) async fn write_undisturbed<T: Transaction>(
+    tx: &mut T,
+    batch: &[Op],
+    node: &NodeId,
+) -> Result<bool, Failure> {
+    let mut ops = Standing::of(batch);
+    ops.refuse_repeated(heard, Written::Duplicate);
+    ops.refuse_repeated(start_key, Written::Taken);
+    if ops.written.iter().any(|written| *written != Written::Committed) {
+        return Ok(false);
+    }
+    // Revisions first, as above: two batches of two processes wait for each other and never in a circle.
+    let guarded: [(&'static Batched, Vec<Value>); 5] = [
+        (&MOVE, move_cells(&ops)),
+        (&HEAR, heard_cells(&ops)),
+        (&CONSUME, claim_cells(&ops)),
+        (&PUT_BACK, put_back_cells(&ops)),
+        (&START, start_cells(&ops)),
+    ];
+    for (statement, cells) in guarded {
+        let expected = cells.len() / statement.columns.len();
+        if tx.affect(statement, &cells).await? != expected as u64 {
+            return Ok(false);
+        }
+    }
+    follow(tx, &ops, node).await?;
+    Ok(true)
+}
+
+/// What follows from the operations that stand.
+async fn follow<T: Transaction>(tx: &mut T, ops: &Standing<'_>, node: &NodeId) -> Result<(), Failure> {
+    let (named, all) = drop_cells(ops);
+    tx.affect(unguarded::revision(&APPEND, &unguarded::APPEND), &history_cells(ops)).await?;
+    tx.affect(&DROP_NAMED, &named).await?;
+    tx.affect(&DROP_ALL, &all).await?;
+    tx.affect(&PUT, &task_cells_of(ops, node)).await?;
+    tx.affect(unguarded::revision(&TELL, &unguarded::TELL), &message_cells(ops)).await?;
+    Ok(())
 }
 
 /// A guard held and yet its row was not written.
@@ -46,7 +97,7 @@ pub(super) async fn write<T: Transaction>(
 #[error("{guarded} rows were guarded and {written} written")]
 struct GuardBroken {
     guarded: usize,
-    written: usize,
+    written: u64,
 }
 
 async fn lock_revisions<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
@@ -56,14 +107,11 @@ async fn lock_revisions<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> R
         sql: "/* lock revisions */ with {d} \
               select i.id from d join instances i on i.id = d.id and i.seq = d.seq \
               order by i.id{ for no key update of i}",
-    };
-    static UNGUARDED: Batched = Batched {
-        columns: &[Text("id"), Int("seq")],
-        sql: "/* lock any revisions */ with {d} select i.id from d join instances i on i.id = d.id",
+        returning: "",
     };
     let cells: Vec<Value> =
         ops.moves().flat_map(|m| [m.instance.id.into(), (m.instance.seq - 1).into()]).collect();
-    let lock = if planted::is("no guard on the revision") { &UNGUARDED } else { &LOCK };
+    let lock = unguarded::revision(&LOCK, &unguarded::LOCK);
     let found = instances(tx.batch(lock, &cells).await?)?;
     ops.keep(|op| as_move(op).is_some(), &found, Written::Stale);
     Ok(())
@@ -78,6 +126,7 @@ async fn lock_claims<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Resu
               select t.instance from d join tasks t \
               on t.instance = d.instance and t.name = d.name and t.born = d.born and t.fence = d.fence \
               where t.lease is not null{ for update of t}",
+        returning: "",
     };
     let both = |op: &Op| as_move(op).is_some_and(|m| m.consume.is_some() && m.heard.is_some());
     let cells: Vec<Value> = ops.iter().filter(|op| both(op)).filter_map(claim).flat_map(task_cells).collect();
@@ -86,70 +135,59 @@ async fn lock_claims<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Resu
     Ok(())
 }
 
-async fn hear<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
-    static HEAR: Batched = Batched {
-        columns: &[Text("source"), Text("event"), Text("instance"), Int("seq"), Int("received_at")],
-        sql: "/* hear */ with {d} \
-              insert into inbox (source, event, instance, seq, received_at) \
-              select source, event, instance, seq, received_at from d \
-              where source is not null order by source, event \
-              on conflict do nothing returning instance",
-    };
-    ops.refuse_repeated(heard, Written::Duplicate);
-    let cells: Vec<Value> = ops
-        .moves()
+static HEAR: Batched = Batched {
+    columns: &[Text("source"), Text("event"), Text("instance"), Int("seq"), Int("received_at")],
+    sql: "/* hear */ with {d} \
+          insert into inbox (source, event, instance, seq, received_at) \
+          select source, event, instance, seq, received_at from d \
+          where source is not null order by source, event \
+          on conflict do nothing",
+    returning: "instance",
+};
+
+fn heard_cells(ops: &Standing<'_>) -> Vec<Value> {
+    ops.moves()
         .filter_map(|m| m.heard.as_ref().map(|key| (m, key)))
         .flat_map(|(m, key)| -> [Value; 5] {
             let InboxKey { source, event } = key;
             [source.into(), event.into(), m.instance.id.into(), m.instance.seq.into(), m.history.at.into()]
         })
-        .collect();
-    let found = instances(tx.batch(&HEAR, &cells).await?)?;
-    ops.keep(|op| heard(op).is_some(), &found, Written::Duplicate);
-    Ok(())
+        .collect()
 }
 
-async fn consume<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
-    // The guard stands on the row itself: PostgreSQL looks at it again after it waited for somebody's lock.
-    static CONSUME: Batched = Batched {
-        columns: &[Text("instance"), Text("name"), Int("born"), Int("fence")],
-        sql: "/* consume */ with {d} \
-              delete from tasks \
-              where (instance, name, born, fence) in (select instance, name, born, fence from d) \
-              and lease is not null returning instance",
-    };
-    static UNGUARDED: Batched = Batched {
-        columns: &[Text("instance"), Text("name"), Int("born"), Int("fence")],
-        sql: "/* consume any */ with {d} \
-              delete from tasks where (instance, name) in (select instance, name from d) \
-              and lease is not null returning instance",
-    };
-    let cells: Vec<Value> = ops.iter().filter_map(claim).flat_map(task_cells).collect();
-    let consume = if planted::is("no guard on the claim") { &UNGUARDED } else { &CONSUME };
-    let found = instances(tx.batch(consume, &cells).await?)?;
-    ops.keep(|op| claim(op).is_some(), &found, Written::Stale);
-    Ok(())
+/// The guard stands on the row itself: PostgreSQL looks at it again after it waited for somebody's lock.
+static CONSUME: Batched = Batched {
+    columns: &[Text("instance"), Text("name"), Int("born"), Int("fence")],
+    sql: "/* consume */ with {d} \
+          delete from tasks \
+          where (instance, name, born, fence) in (select instance, name, born, fence from d) \
+          and lease is not null",
+    returning: "instance",
+};
+
+fn claim_cells(ops: &Standing<'_>) -> Vec<Value> {
+    ops.iter().filter_map(claim).flat_map(task_cells).collect()
 }
 
-async fn put_back<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
-    static PUT_BACK: Batched = Batched {
-        columns: &[
-            Text("instance"),
-            Text("name"),
-            Int("born"),
-            Int("fence"),
-            Int("due_at"),
-            Int("doubt"),
-            Text("finding"),
-        ],
-        sql: "/* put back */ with {d} \
-              update tasks set due_at = d.due_at, finding = d.finding, lease = null, \
-              doubt = case when d.doubt = 1 then 1 else tasks.doubt end \
-              from d where tasks.instance = d.instance and tasks.name = d.name \
-              and tasks.born = d.born and tasks.fence = d.fence and tasks.lease is not null \
-              returning tasks.instance",
-    };
-    let is_put_back = |op: &Op| matches!(op, Op::PutBack(_));
+static PUT_BACK: Batched = Batched {
+    columns: &[
+        Text("instance"),
+        Text("name"),
+        Int("born"),
+        Int("fence"),
+        Int("due_at"),
+        Int("doubt"),
+        Text("finding"),
+    ],
+    sql: "/* put back */ with {d} \
+          update tasks set due_at = d.due_at, finding = d.finding, lease = null, \
+          doubt = case when d.doubt = 1 then 1 else tasks.doubt end \
+          from d where tasks.instance = d.instance and tasks.name = d.name \
+          and tasks.born = d.born and tasks.fence = d.fence and tasks.lease is not null",
+    returning: "tasks.instance",
+};
+
+fn put_back_cells(ops: &Standing<'_>) -> Vec<Value> {
     let mut cells = Vec::new();
     for op in ops.iter() {
         if let Op::PutBack(back) = op {
@@ -157,47 +195,46 @@ async fn put_back<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<
             cells.extend([back.due_at.into(), back.doubt.into(), back.finding.into()]);
         }
     }
-    let found = instances(tx.batch(&PUT_BACK, &cells).await?)?;
-    ops.keep(is_put_back, &found, Written::Stale);
-    Ok(())
+    cells
 }
 
-async fn start_instances<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> Result<(), Failure> {
-    static START: Batched = Batched {
-        columns: &[
-            Text("id"),
-            Int("version"),
-            Text("order_doc"),
-            Text("state_doc"),
-            Text("status"),
-            Text("phase"),
-            Text("attention"),
-            Int("seq"),
-            Text("hash"),
-            Int("updated_at"),
-            Int("completed_at"),
-            Text("reference"),
-            Text("kind"),
-            Text("owner"),
-            Text("start_scope"),
-            Text("start_key"),
-            Text("start_hash"),
-            Int("created_at"),
-            Text("bank"),
-            Int("amount"),
-            Text("currency"),
-        ],
-        sql: "/* start */ with {d} \
-              insert into instances (id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
-              bank, amount, currency) \
-              select id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-              updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
-              bank, amount, currency from d \
-              where id is not null order by start_scope, start_key \
-              on conflict do nothing returning id",
-    };
-    ops.refuse_repeated(start_key, Written::Taken);
+static START: Batched = Batched {
+    columns: &[
+        Text("id"),
+        Int("version"),
+        Text("order_doc"),
+        Text("state_doc"),
+        Text("status"),
+        Text("phase"),
+        Text("attention"),
+        Int("seq"),
+        Text("hash"),
+        Int("updated_at"),
+        Int("completed_at"),
+        Text("reference"),
+        Text("kind"),
+        Text("owner"),
+        Text("start_scope"),
+        Text("start_key"),
+        Text("start_hash"),
+        Int("created_at"),
+        Text("bank"),
+        Int("amount"),
+        Text("currency"),
+    ],
+    sql: "/* start */ with {d} \
+          insert into instances (id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
+          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
+          bank, amount, currency) \
+          select id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
+          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
+          bank, amount, currency from d \
+          where id is not null order by start_scope, start_key \
+          on conflict do nothing",
+    returning: "id",
+};
+
+fn start_cells(ops: &Standing<'_>) -> Vec<Value> {
     let mut cells = Vec::new();
     for start in ops.starts() {
         let instance = &start.instance;
@@ -221,79 +258,63 @@ async fn start_instances<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> 
             weight.map(|weight| weight.money.currency.to_string()).into(),
         ]);
     }
-    let found = instances(tx.batch(&START, &cells).await?)?;
-    ops.keep(|op| matches!(op, Op::Start(_)), &found, Written::Taken);
-    Ok(())
+    cells
 }
 
-async fn move_instances<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
-    static MOVE: Batched = Batched {
-        columns: &[
-            Text("id"),
-            Int("version"),
-            Text("order_doc"),
-            Text("state_doc"),
-            Text("status"),
-            Text("phase"),
-            Text("attention"),
-            Int("seq"),
-            Text("hash"),
-            Int("updated_at"),
-            Int("completed_at"),
-            Text("reference"),
-        ],
-        sql: "/* move */ with {d} \
-              update instances set version = d.version, order_doc = d.order_doc, state_doc = d.state_doc, \
-              status = d.status, phase = d.phase, attention = d.attention, seq = d.seq, hash = d.hash, \
-              updated_at = d.updated_at, completed_at = d.completed_at, reference = d.reference \
-              from d where instances.id = d.id and instances.seq = d.seq - 1 returning instances.id",
-    };
-    static UNGUARDED: Batched = Batched {
-        columns: MOVE.columns,
-        sql: "/* move any */ with {d} \
-              update instances set version = d.version, order_doc = d.order_doc, state_doc = d.state_doc, \
-              status = d.status, phase = d.phase, attention = d.attention, seq = d.seq, hash = d.hash, \
-              updated_at = d.updated_at, completed_at = d.completed_at, reference = d.reference \
-              from d where instances.id = d.id returning instances.id",
-    };
-    let cells: Vec<Value> = ops.moves().flat_map(|m| instance_cells(&m.instance)).collect();
-    let statement = if planted::is("no guard on the revision") { &UNGUARDED } else { &MOVE };
-    let (guarded, written) = (ops.moves().count(), tx.batch(statement, &cells).await?.len());
-    if guarded == written { Ok(()) } else { Err(GuardBroken { guarded, written }.into()) }
+pub(super) static MOVE: Batched = Batched {
+    columns: &[
+        Text("id"),
+        Int("version"),
+        Text("order_doc"),
+        Text("state_doc"),
+        Text("status"),
+        Text("phase"),
+        Text("attention"),
+        Int("seq"),
+        Text("hash"),
+        Int("updated_at"),
+        Int("completed_at"),
+        Text("reference"),
+    ],
+    sql: "/* move */ with {d} \
+          update instances set version = d.version, order_doc = d.order_doc, state_doc = d.state_doc, \
+          status = d.status, phase = d.phase, attention = d.attention, seq = d.seq, hash = d.hash, \
+          updated_at = d.updated_at, completed_at = d.completed_at, reference = d.reference \
+          from d where instances.id = d.id and instances.seq = d.seq - 1",
+    returning: "",
+};
+
+/// In the order of ids, as everywhere where rows of instances are locked.
+fn move_cells(ops: &Standing<'_>) -> Vec<Value> {
+    let mut moves: Vec<&Move> = ops.moves().collect();
+    moves.sort_unstable_by_key(|m| m.instance.id);
+    moves.into_iter().flat_map(|m| instance_cells(&m.instance)).collect()
 }
 
-async fn append_history<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
-    static APPEND: Batched = Batched {
-        columns: &[
-            Text("instance"),
-            Int("seq"),
-            Int("at"),
-            Text("occurrence"),
-            Text("status"),
-            Text("phase"),
-            Text("actor"),
-            Text("step"),
-            Int("attempt"),
-            Int("latency_us"),
-            Text("hash"),
-        ],
-        sql: "/* append history */ with {d} \
-              insert into history \
-              (instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash) \
-              select instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash from d \
-              where instance is not null",
-    };
-    // The key of the history is a second guard of the revision.
-    static UNGUARDED: Batched = Batched {
-        columns: APPEND.columns,
-        sql: "/* append any history */ with {d} \
-              insert into history \
-              (instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash) \
-              select instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash from d \
-              where instance is not null on conflict do nothing",
-    };
-    let cells: Vec<Value> = ops
-        .changes()
+pub(super) static APPEND: Batched = Batched {
+    columns: &[
+        Text("instance"),
+        Int("seq"),
+        Int("at"),
+        Text("occurrence"),
+        Text("status"),
+        Text("phase"),
+        Text("actor"),
+        Text("step"),
+        Int("attempt"),
+        Int("latency_us"),
+        Text("hash"),
+    ],
+    sql: "/* append history */ with {d} \
+          insert into history \
+          (instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash) \
+          select instance, seq, at, occurrence, status, phase, actor, step, attempt, latency_us, hash from d \
+          where instance is not null",
+    returning: "",
+};
+
+fn history_cells(ops: &Standing<'_>) -> Vec<Value> {
+    ops.changes()
         .flat_map(|change| -> [Value; 11] {
             let row = change.history;
             [
@@ -310,23 +331,24 @@ async fn append_history<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Resul
                 (&row.hash).into(),
             ]
         })
-        .collect();
-    let append = if planted::is("no guard on the revision") { &UNGUARDED } else { &APPEND };
-    tx.batch(append, &cells).await?;
-    Ok(())
+        .collect()
 }
 
-async fn drop_tasks<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
-    static DROP_NAMED: Batched = Batched {
-        columns: &[Text("instance"), Text("name")],
-        sql: "/* drop named tasks */ with {d} \
-              delete from tasks where (instance, name) in (select instance, name from d)",
-    };
-    static DROP_ALL: Batched = Batched {
-        columns: &[Text("instance")],
-        sql: "/* drop all tasks */ with {d} \
-              delete from tasks where instance in (select instance from d)",
-    };
+static DROP_NAMED: Batched = Batched {
+    columns: &[Text("instance"), Text("name")],
+    sql: "/* drop named tasks */ with {d} \
+          delete from tasks where (instance, name) in (select instance, name from d)",
+    returning: "",
+};
+static DROP_ALL: Batched = Batched {
+    columns: &[Text("instance")],
+    sql: "/* drop all tasks */ with {d} \
+          delete from tasks where instance in (select instance from d)",
+    returning: "",
+};
+
+/// Which tasks are taken back by name, and of which instances all are.
+fn drop_cells(ops: &Standing<'_>) -> (Vec<Value>, Vec<Value>) {
     let (mut some, mut all) = (Vec::<Value>::new(), Vec::<Value>::new());
     for m in ops.moves() {
         match &m.drop {
@@ -336,31 +358,31 @@ async fn drop_tasks<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<()
             Drop::All => all.push(m.instance.id.into()),
         }
     }
-    tx.batch(&DROP_NAMED, &some).await?;
-    tx.batch(&DROP_ALL, &all).await?;
-    Ok(())
+    (some, all)
 }
 
-async fn put_tasks<T: Transaction>(tx: &mut T, ops: &Standing<'_>, node: &NodeId) -> Result<(), Failure> {
-    static PUT: Batched = Batched {
-        columns: &[
-            Text("instance"),
-            Text("name"),
-            Int("born"),
-            Text("lane"),
-            Int("due_at"),
-            Int("claims"),
-            Text("lease"),
-            Int("first_at"),
-        ],
-        sql: "/* put tasks */ with {d} \
-              insert into tasks (instance, name, born, lane, due_at, attempts, losses, doubt, fence, lease, first_at) \
-              select instance, name, born, lane, due_at, claims, 0, 0, claims, lease, first_at from d \
-              where instance is not null \
-              on conflict (instance, name) do update set born = excluded.born, lane = excluded.lane, \
-              due_at = excluded.due_at, attempts = excluded.attempts, losses = 0, doubt = 0, \
-              fence = excluded.fence, lease = excluded.lease, first_at = excluded.first_at, finding = null",
-    };
+static PUT: Batched = Batched {
+    columns: &[
+        Text("instance"),
+        Text("name"),
+        Int("born"),
+        Text("lane"),
+        Int("due_at"),
+        Int("claims"),
+        Text("lease"),
+        Int("first_at"),
+    ],
+    sql: "/* put tasks */ with {d} \
+          insert into tasks (instance, name, born, lane, due_at, attempts, losses, doubt, fence, lease, first_at) \
+          select instance, name, born, lane, due_at, claims, 0, 0, claims, lease, first_at from d \
+          where instance is not null \
+          on conflict (instance, name) do update set born = excluded.born, lane = excluded.lane, \
+          due_at = excluded.due_at, attempts = excluded.attempts, losses = 0, doubt = 0, \
+          fence = excluded.fence, lease = excluded.lease, first_at = excluded.first_at, finding = null",
+    returning: "",
+};
+
+fn task_cells_of(ops: &Standing<'_>, node: &NodeId) -> Vec<Value> {
     let mut cells = Vec::new();
     for change in ops.changes() {
         for task in last_of_each_name(change.put) {
@@ -376,31 +398,18 @@ async fn put_tasks<T: Transaction>(tx: &mut T, ops: &Standing<'_>, node: &NodeId
             ]);
         }
     }
-    tx.batch(&PUT, &cells).await?;
-    Ok(())
+    cells
 }
 
-async fn tell<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Failure> {
-    static TELL: Batched = Batched {
-        columns: &[
-            Text("instance"),
-            Int("seq"),
-            Int("n"),
-            Text("audience"),
-            Text("about"),
-            Int("created_at"),
-        ],
-        sql: "/* tell */ with {d} \
-              insert into outbox (instance, seq, n, audience, about, created_at) \
-              select instance, seq, n, audience, about, created_at from d where instance is not null",
-    };
-    static UNGUARDED: Batched = Batched {
-        columns: TELL.columns,
-        sql: "/* tell anything */ with {d} \
-              insert into outbox (instance, seq, n, audience, about, created_at) \
-              select instance, seq, n, audience, about, created_at from d where instance is not null \
-              on conflict do nothing",
-    };
+pub(super) static TELL: Batched = Batched {
+    columns: &[Text("instance"), Int("seq"), Int("n"), Text("audience"), Text("about"), Int("created_at")],
+    sql: "/* tell */ with {d} \
+          insert into outbox (instance, seq, n, audience, about, created_at) \
+          select instance, seq, n, audience, about, created_at from d where instance is not null",
+    returning: "",
+};
+
+fn message_cells(ops: &Standing<'_>) -> Vec<Value> {
     let mut cells = Vec::new();
     for change in ops.changes().filter(|_| !planted::is("a message is lost")) {
         let row = change.history;
@@ -415,9 +424,7 @@ async fn tell<T: Transaction>(tx: &mut T, ops: &Standing<'_>) -> Result<(), Fail
             ]);
         }
     }
-    let tell = if planted::is("no guard on the revision") { &UNGUARDED } else { &TELL };
-    tx.batch(tell, &cells).await?;
-    Ok(())
+    cells
 }
 
 /// How an audience is stored.

@@ -26,6 +26,13 @@ pub trait Driver: Send + Sync + 'static {
     fn read(&self, sql: &str, values: &[Value])
     -> impl Future<Output = Result<Vec<Row>, sqlx::Error>> + Send;
 
+    /// Reads outside any transaction, for every row of `cells`; the statement finds each by its key.
+    fn look_up(
+        &self,
+        statement: &'static Batched,
+        cells: &[Value],
+    ) -> impl Future<Output = Result<Vec<Row>, sqlx::Error>> + Send;
+
     /// The database's time; `None` when it has none of its own.
     fn time(&self) -> impl Future<Output = Result<Option<At>, sqlx::Error>> + Send;
 
@@ -68,6 +75,13 @@ pub trait Transaction: Send {
         statement: &'static Batched,
         cells: &[Value],
     ) -> impl Future<Output = Result<Vec<Row>, sqlx::Error>> + Send;
+
+    /// Runs a batched statement and answers how many rows it touched, in all its parts.
+    fn affect(
+        &mut self,
+        statement: &'static Batched,
+        cells: &[Value],
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
 
     /// Commits. An error leaves open whether it did.
     fn commit(self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

@@ -25,6 +25,7 @@ mod balances;
 mod commit;
 mod controls;
 mod driver;
+mod gather;
 mod history;
 mod memory;
 mod memory_desk;
@@ -41,6 +42,7 @@ mod rows;
 mod sql;
 mod sqlite;
 mod statement;
+mod unguarded;
 mod upkeep;
 mod value;
 

@@ -180,6 +180,7 @@ impl<D: Driver> SqlStore<D> {
                   insert into nodes (node, number, version, started_at, seen_at) \
                   select node, number, version, now, now from d where node is not null \
                   on conflict (node) do update set seen_at = excluded.seen_at",
+            returning: "",
         };
         let mut tx = self.begin(DOING).await?;
         let cells =
@@ -320,6 +321,7 @@ async fn put<T: Transaction>(tx: &mut T, provider: &str, share: &Share) -> Resul
               ceded = excluded.ceded, ceded_until = excluded.ceded_until, in_flight = excluded.in_flight, \
               wants_per_second = excluded.wants_per_second, wants_in_flight = excluded.wants_in_flight, \
               until = excluded.until",
+        returning: "",
     };
     let count = |count: u32| Value::Int(count.into());
     let Share { node, per_second, ceded, ceded_until, in_flight, wants, until } = share;

@@ -31,6 +31,7 @@ impl<D: Driver> Notices for SqlStore<D> {
                   (source, event, reference, body, received_at, due_at, handled_at, outcome) \
                   select source, event, reference, body, received_at, due_at, handled_at, outcome from d \
                   where source is not null on conflict do nothing returning event",
+            returning: "",
         };
         let (outcome, handled_at) = notice.handled.clone().unzip();
         let cells = [

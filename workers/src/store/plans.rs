@@ -10,7 +10,7 @@ use workflows::time::At;
 use super::driver::{Driver, Transaction};
 use super::open::Options;
 use super::sqlite::{SqliteDriver, SqliteTransaction};
-use super::statement::Batched;
+use super::statement::{Batched, Wanted};
 use super::value::{Row, Value};
 use super::{
     Drop, HistoryRow, InboxKey, Instance, Move, NewTask, NodeId, Op, PutBack, Start, StartKey, TaskRef,
@@ -75,6 +75,15 @@ struct Explained {
 }
 
 impl Explained {
+    /// A plan that is right for the longest list of rows.
+    async fn explain_batch(&mut self, statement: &Batched, wanted: Wanted, cells: &[Value]) {
+        if !cells.is_empty() {
+            for rows in [1, super::statement::CHUNK] {
+                self.explain(super::statement::Dialect::Sqlite.batched(statement, wanted, rows)).await;
+            }
+        }
+    }
+
     async fn explain(&mut self, sql: String) {
         let name = sql.trim_start_matches("/* ").split(" */").next().unwrap_or_default().to_owned();
         let explain = sqlx::AssertSqlSafe(format!("explain query plan {sql}"));
@@ -96,13 +105,13 @@ impl Transaction for Explained {
     }
 
     async fn batch(&mut self, statement: &'static Batched, cells: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
-        // A plan that is right for the longest list of rows.
-        if !cells.is_empty() {
-            for rows in [1, super::statement::CHUNK] {
-                self.explain(super::statement::Dialect::Sqlite.batched(statement, rows)).await;
-            }
-        }
+        self.explain_batch(statement, Wanted::Rows, cells).await;
         self.tx.batch(statement, cells).await
+    }
+
+    async fn affect(&mut self, statement: &'static Batched, cells: &[Value]) -> Result<u64, sqlx::Error> {
+        self.explain_batch(statement, Wanted::Number, cells).await;
+        self.tx.affect(statement, cells).await
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {

@@ -10,13 +10,15 @@ use workflows::time::At;
 use super::driver::{Driver, RoundTrips, Transaction};
 use super::migrations;
 use super::open::{OpenError, Options};
-use super::statement::{Batched, Column, Dialect, Texts};
+use super::statement::{Batched, Column, Dialect, Texts, Wanted};
 use super::value::{Row, Value};
 
 /// An open PostgreSQL database.
 pub(super) struct PostgresDriver {
     writers: PgPool,
     readers: PgPool,
+    /// Reads that find each row by its key.
+    lookups: PgPool,
     /// How the connection that shows that this process lives is made.
     life: PgConnectOptions,
     texts: Arc<Texts>,
@@ -52,7 +54,10 @@ const LIMITS: [(&str, &str); 5] = [
 /// pauses of up to a fifth of this: with its default of 30 s, six seconds pass unused after the server is back.
 const PATIENCE: Duration = Duration::from_millis(2_500);
 
-/// Writers find each row by its key. Without statistics, right after a table was made or has grown, the planner may
+/// Connections of [`Driver::look_up`]: one reads while another answer is on its way.
+const LOOKUPS: u32 = 2;
+
+/// Writers and look-ups find each row by its key. Without statistics, right after a table was made or has grown, the planner may
 /// think a scan of the whole table cheaper, and keep thinking so in a cached plan.
 const BY_KEY: [(&str, &str); 4] = [
     ("enable_seqscan", "off"),
@@ -74,11 +79,13 @@ impl PostgresDriver {
 
         let limited = connect.options(LIMITS);
         let writers = pool(options.writers).connect_with(limited.clone().options(BY_KEY));
-        let readers = pool(options.readers)
-            .connect_with(limited.clone().options([("default_transaction_read_only", "on")]));
+        let only_reads = limited.clone().options([("default_transaction_read_only", "on")]);
+        let lookups = pool(LOOKUPS).connect_with(only_reads.clone().options(BY_KEY));
+        let readers = pool(options.readers).connect_with(only_reads);
         Ok(PostgresDriver {
             writers: writers.await.map_err(OpenError::connect)?,
             readers: readers.await.map_err(OpenError::connect)?,
+            lookups: lookups.await.map_err(OpenError::connect)?,
             life: limited,
             texts: Arc::new(Texts::new(Dialect::Postgres)),
             trips: Arc::default(),
@@ -123,6 +130,24 @@ impl Driver for PostgresDriver {
         rows.iter().map(read_row).collect()
     }
 
+    async fn look_up(&self, statement: &'static Batched, cells: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
+        if cells.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = self.texts.of(statement, Wanted::Rows, 0);
+        let mut spare = self.lookups.size() + 1;
+        let rows = loop {
+            self.trips.count();
+            let arguments = arrays(statement.columns, cells)?;
+            let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&text)), arguments);
+            match query.fetch_all(&self.lookups).await {
+                Err(error) if severed(&error) && spare > 0 => spare -= 1,
+                answered => break answered?,
+            }
+        };
+        rows.iter().map(read_row).collect()
+    }
+
     async fn time(&self) -> Result<Option<At>, sqlx::Error> {
         let sql = "/* time */ select (extract(epoch from clock_timestamp()) * 1000000)::bigint";
         let micros = self.read(sql, &[]).await?.into_iter().next().and_then(|mut row| row.int().ok());
@@ -150,6 +175,7 @@ impl Driver for PostgresDriver {
 
     async fn close(&self) {
         self.readers.close().await;
+        self.lookups.close().await;
         self.writers.close().await;
     }
 
@@ -185,9 +211,19 @@ impl Transaction for PostgresTransaction {
         }
         self.trips.count();
         // The text is the same for every number of rows.
-        let text = self.texts.of(statement, 0);
+        let text = self.texts.of(statement, Wanted::Rows, 0);
         let query = sqlx::query_with(AssertSqlSafe(text), arrays(statement.columns, cells)?);
         query.fetch_all(&mut *self.inner).await?.iter().map(read_row).collect()
+    }
+
+    async fn affect(&mut self, statement: &'static Batched, cells: &[Value]) -> Result<u64, sqlx::Error> {
+        if cells.is_empty() {
+            return Ok(0);
+        }
+        self.trips.count();
+        let text = self.texts.of(statement, Wanted::Number, 0);
+        let query = sqlx::query_with(AssertSqlSafe(text), arrays(statement.columns, cells)?);
+        Ok(query.execute(&mut *self.inner).await?.rows_affected())
     }
 
     async fn commit(self) -> Result<(), sqlx::Error> {

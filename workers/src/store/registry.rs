@@ -40,6 +40,7 @@ impl<D: Driver> Registry for SqlStore<D> {
                   on conflict (id) do update set first_name = excluded.first_name, \
                   last_name = excluded.last_name, email = excluded.email, phone = excluded.phone, \
                   birth_date = excluded.birth_date, kyc = excluded.kyc, updated_at = excluded.updated_at",
+            returning: "",
         };
         let cells = [
             user.id.as_str().into(),
@@ -100,6 +101,7 @@ impl<D: Driver> Registry for SqlStore<D> {
                   and bank_accounts.currency = excluded.currency \
                   then bank_accounts.balance_synced_at end \
                   where bank_accounts.owner = excluded.owner returning id",
+            returning: "",
         };
         let owner: Value = account.owner.as_str().into();
         let cells = [
@@ -255,6 +257,7 @@ impl<D: Driver> Registry for SqlStore<D> {
                   town = excluded.town, account = excluded.account, bic = excluded.bic, \
                   currency = excluded.currency, updated_at = excluded.updated_at \
                   where recipients.owner = excluded.owner returning id",
+            returning: "",
         };
         let account = serde_json::to_string(&recipient.account)
             .map_err(|source| not_committed(DOING)(source.into()))?;
@@ -330,6 +333,7 @@ impl<D: Driver> Registry for SqlStore<D> {
                   select id, name, org_number, iban, owner, now, now from d where id is not null \
                   on conflict (id) do update set name = excluded.name, org_number = excluded.org_number, \
                   iban = excluded.iban, owner = excluded.owner, updated_at = excluded.updated_at",
+            returning: "",
         };
         let cells = [
             merchant.id.as_str().into(),
@@ -364,6 +368,7 @@ impl<D: Driver> Registry for SqlStore<D> {
                   where source is not null order by source, target \
                   on conflict (source, target) do update set rate = excluded.rate, \
                   valid_until = excluded.valid_until, updated_at = excluded.updated_at",
+            returning: "",
         };
         // Of a pair that is given twice, the last counts; one statement may not touch a row twice.
         let pairs: std::collections::BTreeMap<_, _> =
@@ -407,6 +412,7 @@ impl<D: Driver> Registry for SqlStore<D> {
                   insert into api_keys (id, secret_hash, subject, role, expires_at, created_at, revoked_at) \
                   select id, secret_hash, subject, role, expires_at, created_at, revoked_at from d \
                   where id is not null",
+            returning: "",
         };
         let cells = [
             key.id.as_str().into(),

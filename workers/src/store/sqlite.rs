@@ -16,7 +16,7 @@ use workflows::time::At;
 use super::driver::{Driver, RoundTrips, Transaction};
 use super::migrations;
 use super::open::{OpenError, Options, Purpose};
-use super::statement::{Batched, CHUNK, Dialect, Texts, padded};
+use super::statement::{Batched, CHUNK, Dialect, Texts, Wanted, padded};
 use super::value::{Row, Value};
 
 /// An open SQLite file.
@@ -111,6 +111,18 @@ impl Driver for SqliteDriver {
         rows.iter().map(read_row).collect()
     }
 
+    async fn look_up(&self, statement: &'static Batched, cells: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
+        let mut answer = Vec::new();
+        for chunk in cells.chunks(CHUNK * statement.columns.len()) {
+            self.trips.count();
+            let (text, arguments) = chunked(&self.texts, statement, Wanted::Rows, chunk)?;
+            for row in sqlx::query_with(AssertSqlSafe(text), arguments).fetch_all(&self.readers).await? {
+                answer.push(read_row(&row)?);
+            }
+        }
+        Ok(answer)
+    }
+
     async fn time(&self) -> Result<Option<At>, sqlx::Error> {
         Ok(None)
     }
@@ -168,16 +180,10 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn batch(&mut self, statement: &'static Batched, cells: &[Value]) -> Result<Vec<Row>, sqlx::Error> {
-        let width = statement.columns.len();
         let mut answer = Vec::new();
-        for chunk in cells.chunks(CHUNK * width) {
+        for chunk in cells.chunks(CHUNK * statement.columns.len()) {
             self.trips.count();
-            let rows = padded(chunk.len() / width);
-            let text = self.texts.of(statement, rows);
-            let mut arguments = arguments(chunk)?;
-            for _ in chunk.len()..rows * width {
-                add(&mut arguments, &Value::Null)?;
-            }
+            let (text, arguments) = chunked(&self.texts, statement, Wanted::Rows, chunk)?;
             let query = sqlx::query_with(AssertSqlSafe(text), arguments);
             for row in query.fetch_all(&mut *self.inner).await? {
                 answer.push(read_row(&row)?);
@@ -186,10 +192,37 @@ impl Transaction for SqliteTransaction {
         Ok(answer)
     }
 
+    async fn affect(&mut self, statement: &'static Batched, cells: &[Value]) -> Result<u64, sqlx::Error> {
+        let mut touched = 0;
+        for chunk in cells.chunks(CHUNK * statement.columns.len()) {
+            self.trips.count();
+            let (text, arguments) = chunked(&self.texts, statement, Wanted::Number, chunk)?;
+            let query = sqlx::query_with(AssertSqlSafe(text), arguments);
+            touched += query.execute(&mut *self.inner).await?.rows_affected();
+        }
+        Ok(touched)
+    }
+
     async fn commit(self) -> Result<(), sqlx::Error> {
         self.trips.count();
         self.inner.commit().await
     }
+}
+
+/// A statement over some rows, padded with rows of nulls.
+fn chunked(
+    texts: &Texts,
+    statement: &Batched,
+    wanted: Wanted,
+    cells: &[Value],
+) -> Result<(Arc<str>, SqliteArguments), sqlx::Error> {
+    let width = statement.columns.len();
+    let rows = padded(cells.len() / width);
+    let mut arguments = arguments(cells)?;
+    for _ in cells.len()..rows * width {
+        add(&mut arguments, &Value::Null)?;
+    }
+    Ok((texts.of(statement, wanted, rows), arguments))
 }
 
 /// The one path of a file that links may give many names, so that all of them lead to one lock. The file is created when

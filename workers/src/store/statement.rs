@@ -24,6 +24,17 @@ pub struct Batched {
     pub columns: &'static [Column],
     /// Its text, with `{d}` after `with`.
     pub sql: &'static str,
+    /// What follows where the rows it touched are wanted and not just their number.
+    pub returning: &'static str,
+}
+
+/// What is wanted of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// The rows that it answers.
+    Rows,
+    /// How many it touched.
+    Number,
 }
 
 /// A column of `d`.
@@ -63,8 +74,13 @@ impl Dialect {
     }
 
     /// The text of a batched statement; `rows` matters to SQLite alone.
-    pub fn batched(self, statement: &Batched, rows: usize) -> String {
-        self.plain(&statement.sql.replace("{d}", &self.relation(statement.columns, rows)))
+    pub fn batched(self, statement: &Batched, wanted: Wanted, rows: usize) -> String {
+        let mut sql = statement.sql.replace("{d}", &self.relation(statement.columns, rows));
+        if wanted == Wanted::Rows && !statement.returning.is_empty() {
+            sql.push_str(" returning ");
+            sql.push_str(statement.returning);
+        }
+        self.plain(&sql)
     }
 
     fn relation(self, columns: &[Column], rows: usize) -> String {
@@ -109,7 +125,7 @@ impl Column {
 #[derive(Debug)]
 pub struct Texts {
     dialect: Dialect,
-    made: Mutex<HashMap<(&'static str, usize), Arc<str>>>,
+    made: Mutex<HashMap<(&'static str, Wanted, usize), Arc<str>>>,
 }
 
 impl Texts {
@@ -119,10 +135,11 @@ impl Texts {
     }
 
     /// The text for so many rows of `d`.
-    pub fn of(&self, statement: &Batched, rows: usize) -> Arc<str> {
+    pub fn of(&self, statement: &Batched, wanted: Wanted, rows: usize) -> Arc<str> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let text =
-            made.entry((statement.sql, rows)).or_insert_with(|| self.dialect.batched(statement, rows).into());
+        let text = made
+            .entry((statement.sql, wanted, rows))
+            .or_insert_with(|| self.dialect.batched(statement, wanted, rows).into());
         Arc::clone(text)
     }
 }
@@ -143,6 +160,7 @@ mod tests {
     const LOCK: Batched = Batched {
         columns: &[Column::Text("id"), Column::Int("seq")],
         sql: "/* lock */ with {d} select i.id from d join i on i.id = d.id{ for update of i}",
+        returning: "",
     };
 
     #[test]
@@ -159,7 +177,7 @@ mod tests {
             ),
         ];
         for (dialect, text) in table {
-            assert_eq!(dialect.batched(&LOCK, 2), text);
+            assert_eq!(dialect.batched(&LOCK, Wanted::Rows, 2), text);
         }
     }
 

@@ -22,7 +22,7 @@ pub enum Value {
 pub struct Row(std::vec::IntoIter<Value>);
 
 /// A stored value that is not what its column should hold.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("a stored value is not {expected}")]
 pub struct Misread {
     /// What it should have been. The value itself is not repeated, since it may be anybody's.
