@@ -152,12 +152,13 @@ impl Feeder {
         self.a_hand_is_free().await?;
         self.wake.forget();
         self.changes.mark_unchanged();
+        let asked_at = self.now();
         let Overview { controls, mut lanes, somebody_died } = self.store.overview(look).await?;
         if somebody_died {
             // What they held is due now.
             self.presence.bury().await;
         }
-        self.controls().heard_of(controls).await?;
+        self.controls().heard_of(controls, asked_at).await?;
         self.controls().saw_work(lanes.iter().map(|due| due.lane.clone()).collect()).await?;
         // Lanes take turns, whatever waits in each: many questions about payments never keep new ones waiting, nor they
         // the questions.

@@ -24,6 +24,8 @@ use crate::news::{Listener, News};
 use crate::ports::{Clock, Ids};
 use crate::store::{NodeId, Trouble};
 
+/// For so long a process goes by what it heard: a change is effective everywhere within this.
+const CURRENT: Duration = Duration::from_secs(5);
 /// How often a process that performs nothing looks for changes of others; one that performs looks where it looks for
 /// work.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,6 +46,8 @@ pub(super) struct Inner {
     name: OnceLock<Arc<str>>,
     nameless: Arc<str>,
     snapshot: News<Arc<Snapshot>>,
+    /// When the store last said that the snapshot is what is stored.
+    heard: Mutex<At>,
     /// The lanes that held work when this process last looked.
     working: watch::Sender<Arc<[Lane]>>,
     pub(super) unwritten: Mutex<HashMap<BreakerId, Vec<Effect>>>,
@@ -79,6 +83,7 @@ impl Controls {
         ids: &dyn Ids,
         settings: Settings,
     ) -> Result<Self, Trouble> {
+        let read_at = clock.now();
         let (revision, rows) = store.controls().await?;
         let snapshot = News::new(Arc::new(Snapshot::of(revision, &rows)));
         let (working, _) = watch::channel(Arc::from([]));
@@ -89,6 +94,7 @@ impl Controls {
             name: OnceLock::new(),
             nameless: format!("{:032x}", ids.random()).into(),
             snapshot,
+            heard: Mutex::new(read_at),
             working,
             unwritten: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
@@ -187,7 +193,9 @@ impl Controls {
     /// # Errors
     /// When the store does not answer; the old snapshot stays.
     pub async fn refresh(&self) -> Result<(), Trouble> {
+        let asked_at = self.now();
         let (revision, rows) = self.inner.store.controls().await?;
+        self.is_heard(asked_at);
         let read = Arc::new(Snapshot::of(revision, &rows));
         self.inner.snapshot.change_if(|known| {
             let newer = known.revision() < read.revision();
@@ -199,12 +207,25 @@ impl Controls {
         Ok(())
     }
 
-    /// Reads what is stored, when `revision` says that it changed.
-    pub(crate) async fn heard_of(&self, revision: i64) -> Result<(), Trouble> {
+    /// Reads what is stored, when the `revision` that was asked for at `asked_at` says that it changed.
+    pub(crate) async fn heard_of(&self, revision: i64, asked_at: At) -> Result<(), Trouble> {
         if revision == self.inner.snapshot.get().revision() {
+            self.is_heard(asked_at);
             return Ok(());
         }
         self.refresh().await
+    }
+
+    /// Whether this process has heard lately what is forbidden. One that has not sends no new payment: the store may
+    /// answer everybody else, an operator among them.
+    pub(crate) fn are_current(&self) -> bool {
+        let heard = *self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.now().since(heard) < CURRENT
+    }
+
+    fn is_heard(&self, at: At) {
+        let mut heard = self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        *heard = at.max(*heard);
     }
 
     /// Asks whether something changed, and reads it then.
@@ -212,8 +233,9 @@ impl Controls {
     /// # Errors
     /// When the store does not answer; the old snapshot stays.
     pub async fn look(&self) -> Result<(), Trouble> {
+        let asked_at = self.now();
         let revision = self.inner.store.controls_revision().await?;
-        self.heard_of(revision).await
+        self.heard_of(revision, asked_at).await
     }
 
     /// Looks for changes for as long as somebody else holds these controls.

@@ -121,11 +121,14 @@ impl Column {
     }
 }
 
+/// Which text: of which statement, what is wanted of it, for how many rows.
+type Made = (&'static str, Wanted, usize);
+
 /// Texts of batched statements, each made once.
 #[derive(Debug)]
 pub struct Texts {
     dialect: Dialect,
-    made: Mutex<HashMap<(&'static str, Wanted, usize), Arc<str>>>,
+    made: Mutex<HashMap<Made, Arc<str>>>,
 }
 
 impl Texts {

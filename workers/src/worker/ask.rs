@@ -16,6 +16,8 @@ use crate::transition::Hot;
 
 /// How long a step waits in a shut lane that may have been sent before: such steps are few.
 const SHUT: Duration = Duration::from_secs(4);
+/// How long a payment waits while its process does not hear what is forbidden.
+const UNHEARD: Duration = Duration::from_secs(1);
 /// How long a queue waits for a timer of the same payment that is due.
 const OTHERS_FIRST: Duration = Duration::from_millis(500);
 /// How long a step waits for its turn at the provider before it is handed back for others to do.
@@ -53,6 +55,11 @@ impl Worker {
         }
         if !attempt.doubt && !hot.live.wanted(&claimed.task.name)? {
             return Ok(Brought::GaveUp(Cause::NotSent));
+        }
+        let moves_money = matches!(policy.stake, Stake::Owes(_));
+        if moves_money && !self.controls().are_current() && self.controls().look().await.is_err() {
+            // Nobody here knows what is forbidden by now.
+            return Ok(Brought::Held(now.plus(UNHEARD)));
         }
         if let Some(instead) = self.shut(claimed, &policy, attempt, trial.is_some(), now) {
             return Ok(instead);
