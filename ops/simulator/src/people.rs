@@ -268,7 +268,8 @@ pub async fn operator(world: Arc<World>) {
 }
 
 async fn resolves(world: &Arc<World>, engine: &Engine, instance: &Instance) {
-    let now = world.clock.now();
+    // The rows show the database's time.
+    let now = world.database.now();
     let number = world.registry.number(instance.id);
     let (executed, live) = world.bank.truth(number);
     let settled = now.since(instance.created_at) >= STATEMENT && now.since(instance.updated_at) >= WIRE;
