@@ -60,13 +60,18 @@ pub struct Surroundings {
     pub log: Arc<Log>,
     /// The boundaries that are crossed.
     pub boundaries: Arc<Boundaries>,
-    /// Where deaths are reported, by slot.
-    pub deaths: mpsc::UnboundedSender<usize>,
+    /// Where deaths are reported, by slot and start.
+    pub deaths: mpsc::UnboundedSender<(usize, u64)>,
     /// How long its claims last.
     pub lease: Duration,
     /// Counts crossings: a world that makes too many goes in circles.
     pub crossings: Arc<Mutex<u64>>,
 }
+
+/// More port calls than any world makes that comes to its end.
+pub const MOST_CROSSINGS: u64 = 3_000_000;
+/// Of a world that makes more, so many of the last ones are told.
+const TOLD: u64 = 60;
 
 /// How often a process dies or stands still at a boundary of 10,000.
 const AT_BOUNDARIES: [(Fault, u32); 2] = [(Fault::Crash, 25), (Fault::Pause, 15)];
@@ -76,7 +81,9 @@ impl Host {
     pub fn running(slot: usize, start: u64, early: Option<Blow>, surroundings: Surroundings) -> Arc<Self> {
         let fuse = AtomicU64::new(early.map_or(u64::MAX, |mut blow| 1 + blow.chance.below(12)));
         let (node, life, goes_on) = (OnceLock::new(), Mutex::new(Life::Running), Arc::default());
-        Arc::new(Host { slot, start, node, life, goes_on, fuse, early, surroundings })
+        let host = Host { slot, start, node, life, goes_on, fuse, early, surroundings };
+        host.tell("starts");
+        Arc::new(host)
     }
 
     /// Before or after the effect of a port call: here processes die and stand still. Does not come back in a dead one.
@@ -87,7 +94,7 @@ impl Host {
         name: &(dyn Fn() -> String + Sync),
         edge: Edge,
     ) -> Crossed {
-        *self.surroundings.crossings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.counts(name, edge).await;
         let mut crossed = Crossed::On;
         // Nothing happens to a process that is dead, nor to one that stands still before it goes on.
         self.is_able().await;
@@ -99,6 +106,21 @@ impl Host {
         }
         self.is_able().await;
         crossed
+    }
+
+    /// Counts a crossing. A process that goes in circles while no time goes by would do so for ever: it is stopped.
+    async fn counts(&self, name: &(dyn Fn() -> String + Sync), edge: Edge) {
+        let nth = {
+            let mut crossings = self.surroundings.crossings.lock().unwrap_or_else(PoisonError::into_inner);
+            *crossings += 1;
+            *crossings
+        };
+        if nth + TOLD > MOST_CROSSINGS {
+            self.tell(&format!("is at {} ({edge:?})", name()));
+        }
+        if nth > MOST_CROSSINGS {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn acts(
@@ -143,13 +165,17 @@ impl Host {
         if self.becomes(Life::Dead) != Life::Dead {
             self.tell("is dead");
             // Nobody starts another at the end of a world.
-            let _ = self.surroundings.deaths.send(self.slot);
+            let _ = self.surroundings.deaths.send((self.slot, self.start));
         }
     }
 
-    /// Ends without being replaced by whoever watches for deaths.
-    pub fn retire(&self) {
-        self.becomes(Life::Dead);
+    /// Ends without being replaced by whoever watches for deaths; false when it died before.
+    pub fn retire(&self) -> bool {
+        let retires = self.becomes(Life::Dead) != Life::Dead;
+        if retires {
+            self.tell("has drained");
+        }
+        retires
     }
 
     /// Whether it lives, if perhaps not at this moment.

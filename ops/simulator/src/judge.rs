@@ -153,6 +153,12 @@ impl Judge {
         }
     }
 
+    /// Whether some process may not have heard yet that the database's clock went forward, or holds claims from then.
+    pub fn clocks_differ(&self) -> bool {
+        let since = self.plan.jump.map(|jump| self.clock.elapsed().checked_sub(jump.at));
+        since.flatten().is_some_and(|since| since < RESYNC + self.plan.lease)
+    }
+
     /// How many instances there are.
     pub fn instances(&self) -> usize {
         self.seen().instances.len()

@@ -234,7 +234,8 @@ impl Line {
     }
 
     /// A payment leaves under a claim that holds, and not while the operator has held payments back for longer than an
-    /// attempt lasts. Where a token is fetched first, the claim may lapse on the way from the fence to here.
+    /// attempt lasts. Where a token is fetched first, the claim may lapse on the way from the fence to here; and while a
+    /// process has not heard yet that its database's clock went forward, its claims lapse for all others at once.
     async fn judge_leaving(&self, request: &HttpRequest, question: Question) {
         let now = self.judge.clock.now();
         let since = *self.switch.since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -245,7 +246,7 @@ impl Line {
         }
         let asked = Asked::of(request);
         let id = asked.and_then(|asked| registry::instance(asked.text("/endToEndIdentification")));
-        let (Some(id), false) = (id, self.judge.plan.tokens) else { return };
+        let (Some(id), false) = (id, self.judge.plan.tokens || self.judge.clocks_differ()) else { return };
         let Ok(tasks) = self.store.tasks(id).await else { return };
         let ours = |row: &TaskRow| {
             row.task.name.as_str() == INITIATE && row.lease.as_ref() == self.host.node() && row.due_at > now

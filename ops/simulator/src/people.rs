@@ -268,6 +268,7 @@ pub async fn operator(world: Arc<World>) {
 }
 
 async fn resolves(world: &Arc<World>, engine: &Engine, instance: &Instance) {
+    // The rows show the database's time.
     let now = world.database.now();
     let number = world.registry.number(instance.id);
     let (executed, live) = world.bank.truth(number);

@@ -25,7 +25,7 @@ use crate::boundary::{Boundaries, Played, Script};
 use crate::breach::{Breach, Breaches, Rule};
 use crate::chance::Chance;
 use crate::faults::{Allowed, Blow, Fault, Faults, Strike};
-use crate::host::{Host, Surroundings};
+use crate::host::{Host, MOST_CROSSINGS, Surroundings};
 use crate::house::House;
 use crate::judge::Judge;
 use crate::line::{Held, Line, outage_id};
@@ -118,8 +118,6 @@ const RUN_ON: Duration = Duration::from_hours(96);
 pub const RESYNC: Duration = Duration::from_secs(30);
 /// How often it is looked whether anything is still on its way.
 const A_WHILE: Duration = Duration::from_mins(2);
-/// More port calls than any world makes that comes to its end.
-const MOST_CROSSINGS: u64 = 20_000_000;
 
 /// Runs a world on this thread, in a runtime of its own. Must not be called within another.
 pub fn run(plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Outcome {
@@ -207,7 +205,7 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
 impl World {
     fn begin(
         self: &Arc<Self>,
-        dead: mpsc::UnboundedReceiver<usize>,
+        dead: mpsc::UnboundedReceiver<(usize, u64)>,
         inbox: mpsc::UnboundedReceiver<bank::Callback>,
     ) {
         for slot in 0..self.plan.processes {
@@ -249,8 +247,8 @@ impl World {
             }
         };
         let too_many = async {
-            while calls() < MOST_CROSSINGS {
-                sleep(Duration::from_mins(10)).await;
+            while calls() <= MOST_CROSSINGS {
+                sleep(Duration::from_mins(1)).await;
             }
         };
         tokio::select! {
@@ -379,8 +377,9 @@ impl World {
             if let Some(deploy) = &deploy {
                 world.faults.struck(deploy);
             }
-            host.retire();
-            world.start_process(host.slot);
+            if host.retire() {
+                world.start_process(host.slot);
+            }
         });
         // It waits for it.
         let _ = handle.send(run.abort_handle());
@@ -455,10 +454,12 @@ impl World {
 }
 
 /// Starts another process where one died, some time later.
-async fn replaces_the_dead(world: Arc<World>, mut deaths: mpsc::UnboundedReceiver<usize>) {
+async fn replaces_the_dead(world: Arc<World>, mut deaths: mpsc::UnboundedReceiver<(usize, u64)>) {
     let mut chance = world.plan.chance.fork("restarts", 0);
-    while let Some(slot) = deaths.recv().await {
-        if let Some(process) = world.slots().get_mut(slot).and_then(|slot| slot.process.take()) {
+    while let Some((slot, start)) = deaths.recv().await {
+        let its_own = |process: &mut Process| process.host.start == start;
+        let dead = world.slots().get_mut(slot).and_then(|slot| slot.process.take_if(its_own));
+        if let Some(process) = dead {
             // Nothing of it acts any more; its memory goes too.
             process.run.abort();
         }
