@@ -1,5 +1,5 @@
--- What operators read: by which bank how much is moved, until when what they asked for is in force, and the queue of payments with all that ever waited in
--- it. Twin of 0010_operators.sqlite.sql.
+-- What operators read: by which bank how much is moved, until when what they asked for is in force, and the queue of
+-- payments with all that ever waited in it. Twin of 0010_operators.sqlite.sql.
 
 alter table actions add column expires_at bigint;
 
