@@ -14,7 +14,7 @@ use super::statement::{Batched, Wanted};
 use super::value::{Row, Value};
 use super::{
     Drop, HistoryRow, InboxKey, Instance, Move, NewTask, NodeId, Op, PutBack, Start, StartKey, TaskRef,
-    commit, sql,
+    claim, commit,
 };
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn no_statement_of_a_batch_or_a_claim_scans_a_table() {
     named.heard = None;
     named.consume = None;
     commit::write(&mut tx, &[Op::Move(Box::new(named))], &node).await.unwrap();
-    sql::claim(&mut tx, &[(Lane::timers(), 5)], &node, NOW, Duration::from_secs(30)).await.unwrap();
+    claim::claim(&mut tx, &[(Lane::timers(), 5)], &node, NOW, Duration::from_secs(30)).await.unwrap();
 
     let named: std::collections::BTreeSet<_> = tx.plans.iter().map(|(name, _)| name.as_str()).collect();
     let expected = [

@@ -10,17 +10,19 @@ use workflows::ids::WorkflowId;
 use workflows::money::Money;
 use workflows::time::At;
 
+use super::claim::claim;
 use super::commit::{self, Failure};
 use super::driver::{Driver, Transaction};
 use super::gather::{Gather, Reading};
+use super::listing::{conditions, listing};
 use super::postgres::is_dead;
 use super::rows::{self, instance_columns};
 use super::statement::Batched;
 use super::statement::Column::{Int, Text};
 use super::value::{Misread, Row, Value};
 use super::{
-    Backlog, Claimed, Fate, Filter, HistoryRow, InboxKey, Instance, LaneDue, Look, NodeId, Op, Order,
-    Overview, Store, TaskRef, TaskRow, Trouble, Upkeep, Written, unguarded,
+    Backlog, Claimed, Fate, Filter, HistoryRow, InboxKey, Instance, LaneDue, Look, NodeId, Op, Overview,
+    Store, TaskRef, TaskRow, Trouble, Upkeep, Written, unguarded,
 };
 use crate::ports::{AnchoredClock, Clock};
 
@@ -454,163 +456,6 @@ impl<D: Driver> Upkeep for SqlStore<D> {
     }
 }
 
-/// Claims within a transaction.
-pub(super) async fn claim<T: Transaction>(
-    tx: &mut T,
-    lanes: &[(Lane, usize)],
-    node: &NodeId,
-    now: At,
-    lease: Duration,
-) -> Result<Vec<Claimed>, Failure> {
-    static INSTANCES: Batched = Batched {
-        columns: &[Text("id")],
-        sql: concat!(
-            "/* claimed instances */ with {d} select ",
-            instance_columns!(),
-            " from d join instances i on i.id = d.id"
-        ),
-        returning: "",
-    };
-    let mut tasks = Vec::new();
-    for (lane, room) in lanes {
-        // What is due is picked before anything is changed, once: PostgreSQL may otherwise look again and pick more.
-        let rows = tx
-            .run(
-                "/* claim */ with due as materialized ( \
-                 select instance, name from tasks where lane = $1 and due_at <= $2 \
-                 order by due_at limit $3{ for update skip locked}) \
-                 update tasks set due_at = $4, lease = $5, fence = fence + 1, attempts = attempts + 1, \
-                 losses = case when lease is null then losses else losses + 1 end, \
-                 first_at = coalesce(first_at, $2) \
-                 from due where tasks.instance = due.instance and tasks.name = due.name \
-                 returning tasks.instance, tasks.name, tasks.born, tasks.fence, tasks.lane, \
-                 tasks.attempts, tasks.losses, tasks.doubt, tasks.first_at",
-                &[
-                    lane.as_str().into(),
-                    now.into(),
-                    limit_value(*room),
-                    now.plus(lease).into(),
-                    (&node.0).into(),
-                ],
-            )
-            .await?;
-        tasks.extend(rows);
-    }
-    let tasks = tasks.into_iter().map(ClaimedTask::read).collect::<Result<Vec<_>, _>>()?;
-    let mut ids: Vec<WorkflowId> = tasks.iter().map(|claimed| claimed.task.instance).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let cells: Vec<Value> = ids.into_iter().map(Value::from).collect();
-    let mut instances = std::collections::BTreeMap::new();
-    for instance in tx.batch(&INSTANCES, &cells).await?.into_iter().filter_map(rows::readable_instance) {
-        instances.insert(instance.id, instance);
-    }
-    // A claim on an instance that this version cannot read is left to lapse: another version may take it up.
-    let whole = |claimed: ClaimedTask| {
-        let instance = instances.get(&claimed.task.instance)?.clone();
-        Some(claimed.of(instance))
-    };
-    Ok(tasks.into_iter().filter_map(whole).collect())
-}
-
-/// A claim without the instance it is about.
-struct ClaimedTask {
-    task: TaskRef,
-    lane: Lane,
-    attempts: u32,
-    losses: u32,
-    doubt: bool,
-    first_at: At,
-}
-
-impl ClaimedTask {
-    fn read(mut row: Row) -> Result<Self, Misread> {
-        Ok(ClaimedTask {
-            task: rows::task_ref(&mut row)?,
-            lane: rows::lane(&mut row)?,
-            attempts: row.count()?,
-            losses: row.count()?,
-            doubt: row.truth()?,
-            first_at: row.at()?,
-        })
-    }
-
-    fn of(self, instance: Instance) -> Claimed {
-        let ClaimedTask { task, lane, attempts, losses, doubt, first_at } = self;
-        Claimed { task, lane, attempts, losses, doubt, first_at, instance }
-    }
-}
-
-/// The statement that a filter asks for: only conditions that it sets, so that each shape has a plan of its own.
-fn listing(filter: &Filter) -> (String, Vec<Value>) {
-    let (conditions, mut values) = conditions(filter);
-    values.push(limit_value(filter.limit));
-    let (columns, limit) = (instance_columns!(), values.len());
-    let order = match filter.order {
-        Order::NewestFirst => "i.id desc",
-        Order::OldestFirst => "i.id",
-        Order::LatestMovedFirst => "i.updated_at desc, i.id desc",
-        Order::EarliestMovedFirst => "i.updated_at, i.id",
-    };
-    (
-        format!("/* list */ select {columns} from instances i{conditions} order by {order} limit ${limit}"),
-        values,
-    )
-}
-
-/// What a filter sets, as conditions with their values.
-fn conditions(filter: &Filter) -> (String, Vec<Value>) {
-    let mut values: Vec<Value> = Vec::new();
-    let mut conditions: Vec<String> = Vec::new();
-    let mut number = |value: Value| {
-        values.push(value);
-        format!("${}", values.len())
-    };
-    let single = [
-        ("owner =", filter.owner.as_ref().map(Value::from)),
-        ("created_at >=", filter.from.map(Value::from)),
-        ("created_at <", filter.to.map(Value::from)),
-        ("bank =", filter.bank.as_ref().map(Value::from)),
-    ];
-    for (condition, value) in single {
-        if let Some(value) = value {
-            conditions.push(format!("i.{condition} {}", number(value)));
-        }
-    }
-    let any = [
-        ("kind", filter.kinds.iter().map(Value::from).collect::<Vec<_>>()),
-        ("status", filter.statuses.iter().map(|status| status.as_str().into()).collect()),
-        ("phase", filter.phases.iter().map(Value::from).collect()),
-        ("id", filter.ids.iter().map(|id| Value::from(*id)).collect()),
-    ];
-    for (column, choices) in any {
-        if !choices.is_empty() {
-            let choices: Vec<String> = choices.into_iter().map(&mut number).collect();
-            conditions.push(format!("i.{column} in ({})", choices.join(", ")));
-        }
-    }
-    if let Some(cursor) = filter.before {
-        let cursor = number(cursor.into());
-        let moved = |than: &str| {
-            format!(
-                "(i.updated_at, i.id) {than} (select c.updated_at, c.id from instances c where c.id = {cursor})"
-            )
-        };
-        conditions.push(match filter.order {
-            Order::NewestFirst => format!("i.id < {cursor}"),
-            Order::OldestFirst => format!("i.id > {cursor}"),
-            Order::LatestMovedFirst => moved("<"),
-            Order::EarliestMovedFirst => moved(">"),
-        });
-    }
-    if filter.attention {
-        conditions.push("i.attention is not null".to_owned());
-    }
-    let conditions =
-        if conditions.is_empty() { String::new() } else { format!(" where {}", conditions.join(" and ")) };
-    (conditions, values)
-}
-
 fn backlog(mut row: Row) -> Result<Backlog, Misread> {
     let lane = rows::lane(&mut row)?;
     let waiting = u64::try_from(row.int()?).unwrap_or_default();
@@ -635,7 +480,7 @@ fn with_time(tasks: &[TaskRef], at: At) -> Vec<Value> {
     cells
 }
 
-fn limit_value(limit: usize) -> Value {
+pub(super) fn limit_value(limit: usize) -> Value {
     Value::Int(i64::try_from(limit).unwrap_or(i64::MAX))
 }
 
