@@ -83,7 +83,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     }
     // Its worlds have runtimes of their own, and no log but the one of a violation.
     if let Command::Simulate(args) = command {
-        return Ok(simulator::command::tell(args));
+        return Ok(simulator::command::tell(args)?);
     }
     let environment = Environment::of_process();
     log::start(&config::log(&log_environment(&command))?);

@@ -14,7 +14,7 @@ use workers::store::MemoryStore;
 
 use crate::breach::Breach;
 use crate::faults::{Allowed, Fault, counted};
-use crate::files::Files;
+use crate::files::{Files, NoRoom};
 use crate::plan::Plan;
 use crate::shrink::{self, Shortest};
 use crate::world::{self, Manner, Outcome};
@@ -84,16 +84,23 @@ pub struct Failed {
 }
 
 /// Runs a campaign on as many threads as there are cores. Ends early at a breach.
-pub fn run(args: Args) -> Report {
+///
+/// # Errors
+/// [`NoRoom`], of whichever world met it first.
+pub fn run(args: Args) -> Result<Report, NoRoom> {
     run_prepared(args, &|| {})
 }
 
 /// The same, where each thread that runs worlds prepares itself first.
-pub fn run_prepared(args: Args, prepare: &(dyn Fn() + Sync)) -> Report {
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_prepared(args: Args, prepare: &(dyn Fn() + Sync)) -> Result<Report, NoRoom> {
     let clock = AnchoredClock::wall();
     let began = clock.now();
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let ended: Mutex<BTreeMap<u64, Outcome>> = Mutex::default();
+    let ran_out: Mutex<Option<NoRoom>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -104,7 +111,14 @@ pub fn run_prepared(args: Args, prepare: &(dyn Fn() + Sync)) -> Report {
                     if number >= args.worlds {
                         return;
                     }
-                    let outcome = world_of(args, args.from + number, Manner::default());
+                    let outcome = match world_of(args, args.from + number, Manner::default()) {
+                        Ok(outcome) => outcome,
+                        Err(no_room) => {
+                            stop.store(true, Ordering::Release);
+                            *ran_out.lock().unwrap_or_else(PoisonError::into_inner) = Some(no_room);
+                            return;
+                        }
+                    };
                     if !outcome.breaches.is_empty() {
                         stop.store(true, Ordering::Release);
                     }
@@ -113,6 +127,9 @@ pub fn run_prepared(args: Args, prepare: &(dyn Fn() + Sync)) -> Report {
             });
         }
     });
+    if let Some(no_room) = ran_out.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(no_room);
+    }
     let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
     let took = clock.now().since(began);
     prepare();
@@ -120,33 +137,42 @@ pub fn run_prepared(args: Args, prepare: &(dyn Fn() + Sync)) -> Report {
 }
 
 /// Runs a campaign and tells of it on standard output; 1 at a violation.
-pub fn tell(args: Args) -> ExitCode {
-    let report = run(args);
+///
+/// # Errors
+/// Those of [`run`].
+pub fn tell(args: Args) -> Result<ExitCode, NoRoom> {
+    let report = run(args)?;
     if args.json {
         println!("{}", report.to_json());
     } else {
         println!("{report}");
     }
-    if report.failed.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if report.failed.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// One world of a campaign.
-pub fn world_of(args: Args, number: u64, manner: Manner) -> Outcome {
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn world_of(args: Args, number: u64, manner: Manner) -> Result<Outcome, NoRoom> {
     run_plan(Plan::drawn(args.seed, number, args.workflows_per_world), manner, args.store)
 }
 
 /// Runs a plan over a store of this kind.
-pub fn run_plan(plan: Plan, manner: Manner, kept: Kept) -> Outcome {
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn run_plan(plan: Plan, manner: Manner, kept: Kept) -> Result<Outcome, NoRoom> {
     match kept {
-        Kept::Memory => world::run(plan, manner, &|clock| Arc::new(MemoryStore::new(clock))),
+        Kept::Memory => world::run(plan, manner, &|clock| Ok(Arc::new(MemoryStore::new(clock)))),
         Kept::Sqlite => {
-            let files = Files::new();
-            world::run(plan, manner, &|clock| files.open(&clock, Arc::new(|_| {})).store)
+            let files = Files::new()?;
+            world::run(plan, manner, &|clock| Ok(files.open(&clock, Arc::new(|_| {}))?.store))
         }
     }
 }
 
-fn summed_up(args: Args, ended: &BTreeMap<u64, Outcome>, took: Duration) -> Report {
+fn summed_up(args: Args, ended: &BTreeMap<u64, Outcome>, took: Duration) -> Result<Report, NoRoom> {
     let mut digest = Sha256::new();
     let mut report = Report {
         seed: args.seed,
@@ -166,12 +192,12 @@ fn summed_up(args: Args, ended: &BTreeMap<u64, Outcome>, took: Duration) -> Repo
             *report.faults.entry(fault).or_insert(0) += count;
         }
         if let (None, Some(breach)) = (&report.failed, outcome.breaches.first()) {
-            let shortest = shrink::shortest(args, *number, outcome, breach);
+            let shortest = shrink::shortest(args, *number, outcome, breach)?;
             report.failed = Some(Failed { world: *number, breach: breach.clone(), shortest });
         }
     }
     report.digest = hex::encode(digest.finalize());
-    report
+    Ok(report)
 }
 
 impl Report {

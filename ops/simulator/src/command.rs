@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::files::NoRoom;
 use crate::{campaign, outage};
 
 /// What is simulated.
@@ -19,7 +20,10 @@ pub struct Args {
 }
 
 /// Simulates, and tells of it on standard output; 1 at a violation, or when a figure is out of its bound.
-pub fn tell(args: Args) -> ExitCode {
+///
+/// # Errors
+/// [`NoRoom`]: nothing is said of what was not simulated.
+pub fn tell(args: Args) -> Result<ExitCode, NoRoom> {
     let Args { campaign, outage, payments } = args;
     if outage {
         outage::tell(outage::Args::of_a_day(campaign.seed, payments), campaign.json)

@@ -26,7 +26,7 @@ pub mod campaign;
 mod chance;
 pub mod command;
 pub mod faults;
-mod files;
+pub mod files;
 mod host;
 mod house;
 mod judge;

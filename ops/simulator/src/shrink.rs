@@ -3,6 +3,7 @@
 use crate::breach::Breach;
 use crate::campaign::{Args, only, run_plan};
 use crate::faults::{Fault, Strike};
+use crate::files::NoRoom;
 use crate::plan::Plan;
 use crate::world::{Manner, Outcome};
 
@@ -30,7 +31,10 @@ struct Search {
 }
 
 /// Makes the run that led to `breach` as short as it gets.
-pub fn shortest(args: Args, number: u64, outcome: &Outcome, breach: &Breach) -> Shortest {
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn shortest(args: Args, number: u64, outcome: &Outcome, breach: &Breach) -> Result<Shortest, NoRoom> {
     let mut search = Search { args, number, rule: breach.rule, left: RUNS };
     let mut orders: Vec<u64> = search.plan().orders.iter().map(|order| order.number).collect();
     let mut faults = outcome.strikes.clone();
@@ -44,17 +48,25 @@ pub fn shortest(args: Args, number: u64, outcome: &Outcome, breach: &Breach) -> 
     }
     let kept = orders.clone();
     reduce(&mut faults, |fewer| search.still_fails(&kept, fewer));
-    let lines = search.run(&orders, &faults, true).lines;
+    let lines = search.run(&orders, &faults, true)?.lines;
     let kinds = faults.iter().map(|strike| strike.fault).collect();
-    Shortest { orders, faults: kinds, strikes: faults, lines }
+    Ok(Shortest { orders, faults: kinds, strikes: faults, lines })
 }
 
 /// Runs the shortest run of a world again.
-pub fn again(args: Args, number: u64, shortest: &Shortest) -> Outcome {
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn again(args: Args, number: u64, shortest: &Shortest) -> Result<Outcome, NoRoom> {
     run(args, number, (&shortest.orders, &shortest.strikes), true)
 }
 
-fn run(args: Args, number: u64, (orders, faults): (&[u64], &[Strike]), told: bool) -> Outcome {
+fn run(
+    args: Args,
+    number: u64,
+    (orders, faults): (&[u64], &[Strike]),
+    told: bool,
+) -> Result<Outcome, NoRoom> {
     let mut plan = Plan::drawn(args.seed, number, args.workflows_per_world);
     plan.orders.retain(|order| orders.contains(&order.number));
     run_plan(plan, Manner { allowed: only(faults), told, ..Manner::default() }, args.store)
@@ -91,11 +103,12 @@ impl Search {
             return false;
         }
         self.left -= 1;
-        let outcome = self.run(orders, faults, false);
-        outcome.breaches.iter().any(|breach| breach.rule == self.rule)
+        // A run that there was no room for is not one that failed; the next one says so too.
+        self.run(orders, faults, false)
+            .is_ok_and(|outcome| outcome.breaches.iter().any(|breach| breach.rule == self.rule))
     }
 
-    fn run(&self, orders: &[u64], faults: &[Strike], told: bool) -> Outcome {
+    fn run(&self, orders: &[u64], faults: &[Strike], told: bool) -> Result<Outcome, NoRoom> {
         run(self.args, self.number, (orders, faults), told)
     }
 }

@@ -25,6 +25,7 @@ use crate::boundary::{Boundaries, Played, Script};
 use crate::breach::{Breach, Breaches, Rule};
 use crate::chance::Chance;
 use crate::faults::{Allowed, Blow, Fault, Faults, Strike};
+use crate::files::NoRoom;
 use crate::host::{Host, MOST_CROSSINGS, Surroundings};
 use crate::house::House;
 use crate::judge::Judge;
@@ -68,7 +69,7 @@ pub struct Outcome {
 }
 
 /// Makes the store of a world.
-pub type MakeStore<'a> = dyn Fn(Arc<Virtual>) -> Arc<dyn Store> + 'a;
+pub type MakeStore<'a> = dyn Fn(Arc<Virtual>) -> Result<Arc<dyn Store>, NoRoom> + 'a;
 
 /// Everything that lives in a world.
 pub struct World {
@@ -120,16 +121,19 @@ pub const RESYNC: Duration = Duration::from_secs(30);
 const A_WHILE: Duration = Duration::from_mins(2);
 
 /// Runs a world on this thread, in a runtime of its own. Must not be called within another.
-pub fn run(plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Outcome {
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn run(plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Result<Outcome, NoRoom> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime without a driver for sockets needs nothing that could be missing");
+        .map_err(NoRoom::Runtime)?;
     runtime.block_on(live(plan, manner, make_store))
 }
 
-async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Outcome {
+async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Result<Outcome, NoRoom> {
     let log = Arc::new(if manner.told { Log::kept() } else { Log::default() });
     let faults = Arc::new(Faults::of(plan.chance.fork("faults", 0), plan.mood, manner.allowed));
     let id = |what| plan.chance.fork(what, 0).bits();
@@ -163,7 +167,7 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
     let boundaries = Arc::new(manner.script.map_or_else(Boundaries::default, Boundaries::scripted));
     let crossings = Arc::new(Mutex::new(0));
     let world = Arc::new(World {
-        store: make_store(Arc::clone(&database)),
+        store: make_store(Arc::clone(&database))?,
         book: Book::default().with::<Remittance>().with::<QrPayment>(),
         switch: Held::default(),
         surroundings: Surroundings {
@@ -191,7 +195,7 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
     world.until_its_end(&breaches, &crossings).await;
     world.until_it_rests(&breaches).await;
     let digest = verdict::at_the_end(&world).await;
-    Outcome {
+    Ok(Outcome {
         digest,
         breaches: breaches.all(),
         strikes: world.faults.strikes(),
@@ -199,7 +203,7 @@ async fn live(mut plan: Plan, manner: Manner, make_store: &MakeStore<'_>) -> Out
         workflows: world.judge.instances(),
         lasted: world.clock.now().since(world.plan.epoch),
         lines: log.lines(),
-    }
+    })
 }
 
 impl World {

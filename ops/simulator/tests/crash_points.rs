@@ -159,6 +159,6 @@ impl Case {
 
     fn run(&self) -> Outcome {
         let manner = Manner { script: Some(self.script.clone()), ..Manner::default() };
-        run_plan(Plan::told(self.kind, self.story), manner, self.kept)
+        run_plan(Plan::told(self.kind, self.story), manner, self.kept).unwrap()
     }
 }

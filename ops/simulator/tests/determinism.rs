@@ -40,7 +40,7 @@ fn a_database_makes_the_same_run_twice() {
 }
 
 fn clean(args: Args) -> Report {
-    let report = run(args);
+    let report = run(args).unwrap_or_else(|why| panic!("{why}"));
     assert!(report.failed.is_none(), "{report}");
     report
 }

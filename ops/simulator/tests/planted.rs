@@ -73,7 +73,7 @@ fn every_mistake_in_the_statements_of_production_is_found() {
 #[test]
 fn without_one_nothing_is_found_in_the_same_worlds() {
     for args in [ARGS, OVER_FILES] {
-        let report = run_prepared(args, &|| planted::plant(None));
+        let report = run_prepared(args, &|| planted::plant(None)).unwrap();
         assert!(report.failed.is_none(), "{report}");
     }
 }
@@ -81,10 +81,10 @@ fn without_one_nothing_is_found_in_the_same_worlds() {
 #[test]
 fn what_is_found_is_told_in_the_fewest_words_that_still_fail() {
     let mistake = "a doubt is lost";
-    let report = run_prepared(ARGS, &|| planted::plant(Some(mistake)));
+    let report = run_prepared(ARGS, &|| planted::plant(Some(mistake))).unwrap();
     let text = report.to_string();
     let failed = report.failed.expect("it is found");
-    let whole = world_of(ARGS, failed.world, Manner { told: true, ..Manner::default() });
+    let whole = world_of(ARGS, failed.world, Manner { told: true, ..Manner::default() }).unwrap();
     let rule = failed.breach.rule;
     for told in [format!("seed {}", ARGS.seed), format!("world {}", failed.world), rule.id().to_owned()] {
         assert!(text.contains(&told), "{told} is not in {text}");
@@ -92,11 +92,11 @@ fn what_is_found_is_told_in_the_fewest_words_that_still_fail() {
     let shortest = &failed.shortest;
     assert!(!shortest.lines.is_empty() && shortest.lines.iter().all(|line| text.contains(line)));
     assert!(shortest.lines.len() < whole.lines.len() && shortest.orders.len() < 50, "{text}");
-    let again = shrink::again(ARGS, failed.world, shortest);
+    let again = shrink::again(ARGS, failed.world, shortest).unwrap();
     assert!(again.breaches.iter().any(|breach| breach.rule == rule));
     assert_eq!(again.lines, shortest.lines);
     planted::plant(None);
-    let sound = shrink::again(ARGS, failed.world, shortest);
+    let sound = shrink::again(ARGS, failed.world, shortest).unwrap();
     assert_eq!(sound.breaches, [], "it is the mistake that makes it fail");
 }
 
@@ -128,7 +128,7 @@ fn all_are_found(mistakes: &[&'static str], args: Args) {
 fn finds(args: Args) -> Option<(&'static str, usize)> {
     let mut workflows = 0;
     for number in 0..args.worlds {
-        let outcome = world_of(args, number, Manner::default());
+        let outcome = world_of(args, number, Manner::default()).unwrap();
         workflows += outcome.workflows;
         if let Some(breach) = outcome.breaches.first() {
             return Some((breach.rule.id(), workflows));

@@ -37,7 +37,7 @@ use self::scene::{LIMIT, Scene};
 use self::witness::Witness;
 use crate::breach::Breaches;
 use crate::chance::Chance;
-use crate::files::Files;
+use crate::files::{Files, NoRoom};
 use crate::ports::Virtual;
 
 /// Which outage.
@@ -61,32 +61,38 @@ impl Args {
 }
 
 /// Lives through an outage on this thread. Must not be called within a runtime.
-pub fn run(args: Args) -> Report {
+///
+/// # Errors
+/// [`NoRoom`].
+pub fn run(args: Args) -> Result<Report, NoRoom> {
     let wall = AnchoredClock::wall();
     let began = wall.now();
-    let files = [Files::new(), Files::new()];
+    let files = [Files::new()?, Files::new()?];
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a runtime without a driver for sockets needs nothing that could be missing");
-    let mut report = runtime.block_on(live(args, &files));
+        .map_err(NoRoom::Runtime)?;
+    let mut report = runtime.block_on(live(args, &files))?;
     report.lasted.1 = wall.now().since(began);
-    report
+    Ok(report)
 }
 
 /// Lives through an outage and tells of it on standard output; 1 when a figure is out of its bound.
-pub fn tell(args: Args, as_json: bool) -> ExitCode {
-    let report = run(args);
+///
+/// # Errors
+/// Those of [`run`].
+pub fn tell(args: Args, as_json: bool) -> Result<ExitCode, NoRoom> {
+    let report = run(args)?;
     if as_json {
         println!("{}", report.to_json());
     } else {
         print!("{report}");
     }
-    if report.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if report.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn live(args: Args, [full, empty]: &[Files; 2]) -> Report {
+async fn live(args: Args, [full, empty]: &[Files; 2]) -> Result<Report, NoRoom> {
     let chance = Chance::of(args.seed).fork("outage", 0);
     let days = Days::with(args.parked, args.away);
     let clock = Arc::new(Virtual::beginning(At::from_millis(1_800_000_000_000)));
@@ -105,9 +111,9 @@ async fn live(args: Args, [full, empty]: &[Files; 2]) -> Report {
         ramp: Stages { long: args.stage, ..Settings::default().ramp },
         clock: Arc::clone(&clock),
     });
-    let full = full.open(&clock, Arc::new(move |op| witness.committed(op)));
-    let empty = empty.open(&clock, Arc::new(|_| {}));
-    let latencies = scene.play(&full, &empty, asked_back).await;
+    let full = full.open(&clock, Arc::new(move |op| witness.committed(op)))?;
+    let empty = empty.open(&clock, Arc::new(|_| {}))?;
+    let latencies = scene.play(&full, &empty, asked_back).await.map_err(NoRoom::Answer)?;
     let ends = verdict::of(&scene, &*full.store).await;
     let (drain, newcomers) = drained(&scene);
     let (most_parked, left_over) = {
@@ -118,7 +124,7 @@ async fn live(args: Args, [full, empty]: &[Files; 2]) -> Report {
     let (most_in_a_second, most_at_once, knocks) =
         (books.counter.most_in_a_second, books.counter.most_at_once, books.knocks);
     drop(books);
-    Report {
+    Ok(Report {
         seed: args.seed,
         payments: days.payments,
         wanted: args.parked,
@@ -135,7 +141,7 @@ async fn live(args: Args, [full, empty]: &[Files; 2]) -> Report {
         memory: most_memory(),
         breaches: scene.breaches.all(),
         lasted: (scene.since_the_beginning(), Duration::ZERO),
-    }
+    })
 }
 
 /// How the queue was let through, and how long new payments took to the bank meanwhile.

@@ -20,7 +20,7 @@ use workers::process::{Neighbourhood, Options, assemble_among};
 use workers::providers::http::HttpPort;
 use workers::providers::open_banking::OpenBanking;
 use workers::providers::{Context, Provider, TokenSource};
-use workers::store::Store;
+use workers::store::{Store, Trouble};
 use workflows::engine::{Book, Finding};
 use workflows::ids::WorkflowId;
 use workflows::payment::Event;
@@ -84,24 +84,27 @@ pub struct Scene {
 
 impl Scene {
     /// Lives through it; answers how long starts took, here and in an empty database.
+    ///
+    /// # Errors
+    /// When a database does not answer the first question.
     pub async fn play(
         self: &Arc<Self>,
         parked: &Kept,
         empty: &Kept,
         asked_back: mpsc::UnboundedReceiver<WorkflowId>,
-    ) -> Latencies {
+    ) -> Result<Latencies, Trouble> {
         let mut engines = Vec::new();
         for which in 0..PROCESSES {
             let line = Arc::new(Door(Arc::clone(&self.bank)));
-            engines.push(self.process(parked, line, which).await.0);
+            engines.push(self.process(parked, line, which).await?.0);
         }
-        let aside = self.process(empty, Arc::new(Nowhere), PROCESSES).await;
+        let aside = self.process(empty, Arc::new(Nowhere), PROCESSES).await?;
         tokio::spawn(returns(Arc::clone(self), engines.clone(), asked_back));
         let latencies = self.arrivals(&engines, aside).await;
         while self.witness.seen().live > 0 && self.since_the_beginning() < PATIENCE {
             sleep(LOOK).await;
         }
-        latencies
+        Ok(latencies)
     }
 
     /// How long it has lasted.
@@ -110,15 +113,19 @@ impl Scene {
     }
 
     /// A process over a database, with everything that production has between it and the provider.
-    async fn process(&self, kept: &Kept, line: Arc<dyn HttpPort>, which: u64) -> (Engine, AbortHandle) {
+    async fn process(
+        &self,
+        kept: &Kept,
+        line: Arc<dyn HttpPort>,
+        which: u64,
+    ) -> Result<(Engine, AbortHandle), Trouble> {
         let clock: Arc<dyn Clock> = Arc::<Virtual>::clone(&self.clock);
         let ids: Arc<dyn Ids> = Arc::new(Seeded::of(self.chance.fork("ids", which), Arc::clone(&self.clock)));
         let store: Arc<dyn Store> = Arc::clone(&kept.store);
         let ramp = self.ramp.clone();
         let settings = controls::Settings { rate: LIMIT.per_second, ramp, ..controls::Settings::default() };
         let controls =
-            Controls::open(Arc::<dyn Store>::clone(&store), Arc::clone(&clock), &*ids, settings).await;
-        let controls = controls.expect("a database without faults answers");
+            Controls::open(Arc::<dyn Store>::clone(&store), Arc::clone(&clock), &*ids, settings).await?;
         let bank = OpenBanking::over(
             line,
             "neonomics".into(),
@@ -141,7 +148,7 @@ impl Scene {
                 work.run_bare(pending(), QUIET).await;
             }
         });
-        (engine, run.abort_handle())
+        Ok((engine, run.abort_handle()))
     }
 
     /// Customers come, each when it is time. The last ones before the provider is back are timed, beside the same orders
