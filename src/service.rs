@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::serve::ListenerExt;
+use axum::{Router, ServiceExt};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -157,18 +159,19 @@ pub async fn start(config: Config) -> Result<Running, ServiceError> {
         controls: half.controls.clone(),
         settings,
     };
-    let router = match config.front.metrics_bind {
-        Some(_) => http::router(Arc::new(app)),
-        None => http::router(Arc::new(app)).merge(metrics::router(half.metrics())),
+    let beside = match config.front.metrics_bind {
+        Some(_) => Router::new(),
+        None => metrics::router(half.metrics()),
     };
-    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = http::service(Arc::new(app), beside);
+    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(service);
     // An answer or event is written whole; waiting for more to send with it would only delay it.
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps collecting small writes");
         }
     });
-    let server = axum::serve(listener, router).with_graceful_shutdown(ending(stopped));
+    let server = axum::serve(listener, service).with_graceful_shutdown(ending(stopped));
     let front = tokio::spawn(server.into_future());
     Ok(Running { address, stop, stop_work, front, half, drain_timeout: config.front.drain_timeout })
 }

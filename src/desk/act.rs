@@ -1,6 +1,8 @@
 //! What one person may do alone to a workflow: cancel, compensate, let go on. The machine is asked first, and the
 //! reason is kept before anything happens.
 
+use std::sync::Arc;
+
 use workers::engine::{Foresight, Resumed, Told};
 use workers::store::Instance;
 use workflows::ids::WorkflowId;
@@ -90,7 +92,7 @@ impl Desk {
         workflow: WorkflowId,
         verb: Verb,
         reason: &str,
-    ) -> Result<Instance, Unable> {
+    ) -> Result<Arc<Instance>, Unable> {
         let instance = self.engine.get(workflow).await?.ok_or(Unable::NotFound)?;
         self.allows(&instance, verb)?;
         self.record(who, verb.word(), &workflow.to_string(), (reason, None)).await?;

@@ -69,25 +69,25 @@ async fn start(
     faults.finish()?;
     let key = key.start_key(&caller, "bench", &patience)?;
     let body_hash = key.body_hash.clone();
-    let earlier = app.engine.started(&key.scope, &key.key).await?;
-    let started = match earlier {
-        Some(earlier) => Started::Existing(earlier),
-        None if !app.engine.accepting() => return Err(Code::Overloaded.into()),
-        None => {
-            let id = WorkflowId::new(app.engine.ids().ordered());
-            let order = Order { patience: Duration::from_secs(patience.into()) };
-            app.engine.start::<Bench>(id, &caller.subject, key, &caller.subject, order).await?
-        }
+    let id = WorkflowId::new(app.engine.ids().ordered());
+    let watch = app.engine.watch(id);
+    let started = if app.engine.accepting() {
+        let order = Order { patience: Duration::from_secs(patience.into()) };
+        app.engine.start::<Bench>(id, &caller.subject, key, &caller.subject, order).await?
+    } else {
+        let earlier = app.engine.started(&key.scope, &key.key).await?;
+        Started::Existing(earlier.ok_or(Code::Overloaded)?)
     };
-    let (status, instance) = match started {
-        Started::New(instance) => (StatusCode::ACCEPTED, instance),
+    match started {
+        Started::New(instance) => {
+            let instance = wait(&app, watch, instance, prefer.for_milestone(), is_milestone).await?;
+            Ok(answer(StatusCode::ACCEPTED, &instance))
+        }
         Started::Existing(instance) if *instance.start.body_hash != *body_hash => {
-            return Err(Code::IdempotencyKeyReused.into());
+            Err(Code::IdempotencyKeyReused.into())
         }
-        Started::Existing(instance) => (StatusCode::OK, instance),
-    };
-    let instance = wait(&app, &instance, prefer.for_milestone(), is_milestone).await?;
-    Ok(answer(status, &instance))
+        Started::Existing(instance) => reached(&app, instance.id, prefer).await,
+    }
 }
 
 async fn read(
@@ -97,8 +97,14 @@ async fn read(
     prefer: Prefer,
 ) -> Result<Response, Problem> {
     is_backend(&caller)?;
-    let instance = app.engine.get(id).await?.filter(is_bench).ok_or(Code::NotFound)?;
-    let instance = wait(&app, &instance, prefer.for_milestone(), is_milestone).await?;
+    reached(&app, id, prefer).await
+}
+
+/// It waits for its signal, or has ended, or the caller's patience has.
+async fn reached(app: &App, id: WorkflowId, prefer: Prefer) -> Result<Response, Problem> {
+    let watch = app.engine.watch(id);
+    let instance = app.engine.get(id).await?.filter(|found| is_bench(found)).ok_or(Code::NotFound)?;
+    let instance = wait(app, watch, instance, prefer.for_milestone(), is_milestone).await?;
     Ok(answer(StatusCode::OK, &instance))
 }
 
@@ -113,6 +119,7 @@ async fn signal(
     is_backend(&caller)?;
     let key = key.start_key(&caller, "bench/signal", &id)?;
     let heard = InboxKey { source: key.scope, event: key.key };
+    let watch = app.engine.watch(id);
     let told = app.engine.tell_while(id, &Event::Signalled, &caller.subject, Some(heard), is_bench).await?;
     let instance = match told {
         Told::Moved(instance) | Told::Ignored(instance) | Told::Duplicate(instance) => instance,
@@ -122,7 +129,7 @@ async fn signal(
         return Err(Code::NotFound.into());
     }
     let ended = |instance: &Instance| instance.status.is_final();
-    let instance = wait(&app, &instance, prefer.for_milestone(), ended).await?;
+    let instance = wait(&app, watch, instance, prefer.for_milestone(), ended).await?;
     Ok(answer(StatusCode::OK, &instance))
 }
 

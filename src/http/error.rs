@@ -1,20 +1,16 @@
 //! Every error answer: its code, its status, its text. The only place that holds error status codes.
 //!
-//! A handler fails with a [`Problem`]; [`envelope`] writes it in the form that the caller accepts, and gives the same
+//! A handler fails with a [`Problem`]; [`Form::envelope`] writes it in the form that the caller accepts, and gives the same
 //! form to whatever else failed on the way: an unknown route, a wrong method, a panic. Nothing internal leaves here.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -23,7 +19,6 @@ use workers::store::Trouble;
 use workflows::engine::Unreadable;
 use workflows::payment::Denied;
 
-use super::request_id::X_REQUEST_ID;
 use crate::desk::Unable;
 
 /// An error answer.
@@ -296,18 +291,31 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Catches panics and writes every error in the caller's form.
-pub async fn envelope(request: Request, next: Next) -> Response {
-    let plain = !accepts_problem_json(request.headers());
-    let request_id =
-        request.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).map(ToOwned::to_owned);
-    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(panic) => Problem::internal("answer a request", panic_text(panic.as_ref())).into_response(),
-    };
-    match problem_of(&response) {
-        Some(problem) => problem.write(response, plain, request_id),
-        None => response,
+/// The form that a caller wants errors in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// [`Envelope`].
+    Plain,
+    /// [`ProblemDetails`].
+    ProblemJson,
+}
+
+impl Form {
+    /// What a request says.
+    pub fn wanted(headers: &HeaderMap) -> Self {
+        if accepts_problem_json(headers) { Form::ProblemJson } else { Form::Plain }
+    }
+
+    /// Writes every failure in this form: a [`Problem`], whatever the framework refuses by itself, a panic.
+    pub fn envelope(self, answered: std::thread::Result<Response>, request_id: &str) -> Response {
+        let response = match answered {
+            Ok(response) => response,
+            Err(panic) => Problem::internal("answer a request", panic_text(panic.as_ref())).into_response(),
+        };
+        match problem_of(&response) {
+            Some(problem) => problem.write(response, self, request_id),
+            None => response,
+        }
     }
 }
 
@@ -317,16 +325,16 @@ pub async fn unknown_route() -> Problem {
 }
 
 impl Problem {
-    fn write(self, response: Response, plain: bool, request_id: Option<String>) -> Response {
+    fn write(self, response: Response, form: Form, request_id: &str) -> Response {
         let (mut parts, _) = response.into_parts();
         let Problem { code, message, details, beside } = self;
-        let (kind, body) = if plain {
+        let (kind, body) = if form == Form::Plain {
             let envelope = Envelope { error: code.word(), message, details, beside };
             ("application/json", serde_json::to_vec(&envelope))
         } else {
             let details = ProblemDetails {
                 r#type: format!("urn:sluse:error:{}", code.word()),
-                instance: request_id.map(|id| format!("urn:uuid:{id}")),
+                instance: Some(format!("urn:uuid:{request_id}")),
                 title: code.status().canonical_reason().unwrap_or_default(),
                 status: code.status().as_u16(),
                 detail: message,
@@ -378,9 +386,11 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 mod tests {
     use axum::Router;
     use axum::body::to_bytes;
-    use axum::middleware::from_fn;
+    use axum::extract::Request;
     use axum::routing::get;
+    use futures::FutureExt;
     use serde_json::{Value, json};
+    use std::panic::AssertUnwindSafe;
     use tower::ServiceExt;
 
     use super::*;
@@ -394,10 +404,12 @@ mod tests {
             .route("/denied", get(async || Problem::field("amount", "is required")))
             .route("/busy", get(async || Problem::from(Code::Overloaded)))
             .route("/who", get(async || Problem::from(Code::Unauthenticated)))
-            .fallback(unknown_route)
-            .layer(from_fn(envelope));
+            .fallback(unknown_route);
         let request = Request::builder().method(method).uri(path).header("accept", accept);
-        let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let request = request.body(Body::empty()).unwrap();
+        let form = Form::wanted(request.headers());
+        let answered = AssertUnwindSafe(router.oneshot(request)).catch_unwind().await;
+        let response = form.envelope(answered.map(Result::unwrap), "0192f0c1-a2b3-4c4d-8e5f-60718293a4b5");
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 10_000).await.unwrap();
         (Response::from_parts(parts, ()), serde_json::from_slice(&body).unwrap())

@@ -1,12 +1,9 @@
 //! Headers that every answer carries: nothing is stored, guessed, framed or run by a browser.
 
-use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Sets them where the handler said nothing else.
-pub async fn secure(request: Request, next: Next) -> Response {
+pub fn secure(headers: &mut HeaderMap) {
     const ALWAYS: [(HeaderName, HeaderValue); 4] = [
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -16,9 +13,7 @@ pub async fn secure(request: Request, next: Next) -> Response {
             HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
         ),
     ];
-    let mut response = next.run(request).await;
     for (name, value) in ALWAYS {
-        response.headers_mut().entry(name).or_insert(value);
+        headers.entry(name).or_insert(value);
     }
-    response
 }

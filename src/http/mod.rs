@@ -5,6 +5,7 @@
 #![expect(unused_qualifications, reason = "utoipa writes the paths of parameter types in full")]
 
 mod approvals;
+mod around;
 mod auth;
 mod balance;
 mod bank_accounts;
@@ -47,7 +48,6 @@ use std::sync::Arc;
 
 use ::workflows::payment::Terms;
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use reqwest::Url;
 use utoipa::openapi::OpenApi;
@@ -59,6 +59,7 @@ use workers::engine::Engine;
 use workers::registry::Registry;
 
 pub use auth::{KEY_PREFIX, Role, TokenRules, key_hash};
+pub use around::Around;
 pub use callback::Callback;
 pub use payments::terms;
 pub(crate) use transaction::{KINDS, Payment};
@@ -144,12 +145,12 @@ impl Settings {
     }
 }
 
-/// Everything that is served.
-pub fn router(app: App) -> Router {
+/// Everything that is served, and what is served beside it.
+pub fn service(app: App, beside: Router) -> Around<Router> {
     let (described, api) = described().split_for_parts();
     let api = completed(api);
     let described = if app.settings.bench { described.merge(bench::routes()) } else { described };
-    described
+    let router = described
         // The runbooks' addresses (rest-api §9), the same handlers.
         .route("/api/transactions/remittance", post(remittance::start))
         .route("/api/transactions/qr-payment", post(qr_payment::start))
@@ -157,10 +158,9 @@ pub fn router(app: App) -> Router {
         .route("/api/accounts/balance", get(balance::read_alias))
         .merge(docs::routes(&api))
         .fallback(error::unknown_route)
-        .layer(from_fn(error::envelope))
-        .layer(from_fn(headers::secure))
-        .layer(from_fn_with_state(Arc::clone(&app), request_id::name))
-        .with_state(app)
+        .with_state(Arc::clone(&app))
+        .merge(beside);
+    Around::new(router, app)
 }
 
 /// The description of everything that is served, as OpenAPI 3.1.

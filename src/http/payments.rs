@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -9,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use workers::controls::PispMode;
+use workers::Watch;
 use workers::engine::Started;
 use workers::registry::{BankAccount, User};
 use workers::store::{Instance, StartKey};
@@ -178,7 +180,8 @@ pub fn deal(app: &Services, transaction: TransactionId) -> Deal {
 
 /// Starts a payment once, waits for its first milestone, and answers.
 ///
-/// The key is looked at before any rule: a repetition gets the payment it started, whatever has changed since.
+/// A repetition gets the payment it started, whatever has changed since: whoever is refused, by a rule or because the
+/// key is taken, is answered by what the key started, if it started anything.
 ///
 /// # Errors
 /// `idempotency_key_reused`, `payments_disabled`, `overloaded`, and whatever `order` refuses.
@@ -194,45 +197,58 @@ where
     M: Machine,
     Accepted: Future<Output = Result<M::Order, Problem>>,
 {
-    if let Some(earlier) = app.engine.started(&key.scope, &key.key).await? {
-        return replay(app, earlier, &key.body_hash, prefer).await;
-    }
-    are_made(app, "")?;
-    if !app.engine.accepting() {
-        return Err(Code::Overloaded.into());
-    }
     let transaction = TransactionId::new(app.engine.ids().ordered());
-    let order = order(transaction).await?;
+    let ordered = async {
+        are_made(app, "")?;
+        if !app.engine.accepting() {
+            return Err(Code::Overloaded.into());
+        }
+        order(transaction).await
+    };
+    let order = match ordered.await {
+        Ok(order) => order,
+        Err(refused) => {
+            let earlier = app.engine.started(&key.scope, &key.key).await?;
+            let earlier = earlier.ok_or(refused)?;
+            return replay(app, earlier, &key.body_hash, prefer).await;
+        }
+    };
     let body_hash = key.body_hash.clone();
     let id = WorkflowId::from(transaction);
+    let watch = app.engine.watch(id);
     match app.engine.start::<M>(id, user.as_str(), key, &caller.subject, order).await? {
         Started::New(instance) => {
-            let instance = milestone(app, instance, prefer).await?;
+            let instance = milestone(app, watch, instance, prefer).await?;
             let status =
                 if is_settled_for_now(&instance)? { StatusCode::CREATED } else { StatusCode::ACCEPTED };
             answer(status, &instance, prefer)
         }
-        // Somebody else used the same key at the same moment.
         Started::Existing(instance) => replay(app, instance, &body_hash, prefer).await,
     }
 }
 
-/// Waits until a payment has something worth knowing, at most as long as its caller prefers.
-pub async fn milestone(app: &App, instance: Instance, prefer: Prefer) -> Result<Instance, Problem> {
-    wait(app, &instance, prefer.for_milestone(), has_milestone).await
+/// Waits until a payment has something worth knowing, at most as long as its caller prefers. The `watch` began before
+/// the instance was read.
+pub async fn milestone(
+    app: &App,
+    watch: Watch,
+    instance: Arc<Instance>,
+    prefer: Prefer,
+) -> Result<Arc<Instance>, Problem> {
+    wait(app, watch, instance, prefer.for_milestone(), has_milestone).await
 }
 
 /// The instance as soon as it is `enough`, when the time is up, or when the service is about to end: its callers are
-/// told how things stand and come back to another process.
+/// told how things stand and come back to another process. The `watch` began before the instance was read.
 pub async fn wait(
     app: &App,
-    instance: &Instance,
+    watch: Watch,
+    instance: Arc<Instance>,
     timeout: Duration,
     enough: impl Fn(&Instance) -> bool + Send,
-) -> Result<Instance, Problem> {
+) -> Result<Arc<Instance>, Problem> {
     let enough = move |instance: &Instance| enough(instance) || !app.engine.accepting();
-    let newest = app.engine.wait(instance.id, timeout, enough).await?;
-    Ok(newest.unwrap_or_else(|| instance.clone()))
+    Ok(app.engine.wait_from(watch, instance, timeout, enough).await?)
 }
 
 /// A transaction with where to look for it again.
@@ -250,11 +266,14 @@ pub fn answer(status: StatusCode, instance: &Instance, prefer: Prefer) -> Result
     Ok(response)
 }
 
-async fn replay(app: &App, earlier: Instance, body_hash: &str, prefer: Prefer) -> Result<Response, Problem> {
+async fn replay(app: &App, earlier: Arc<Instance>, body_hash: &str, prefer: Prefer) -> Result<Response, Problem> {
     if *earlier.start.body_hash != *body_hash {
         return Err(Code::IdempotencyKeyReused.into());
     }
-    let instance = milestone(app, earlier, prefer).await?;
+    // It may have moved before it is watched.
+    let watch = app.engine.watch(earlier.id);
+    let newest = if has_milestone(&earlier) { None } else { app.engine.get(earlier.id).await? };
+    let instance = milestone(app, watch, newest.unwrap_or(earlier), prefer).await?;
     let mut response = answer(StatusCode::OK, &instance, prefer)?;
     response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     Ok(response)

@@ -1,33 +1,53 @@
 //! The id of a request: the caller's, when it is a UUID, else ours. It stands on the answer and in every log line
 //! (FE-17).
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
+use tracing::Span;
+use workflows::time::At;
 
 use super::App;
 
 /// The header, both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Names the request, logs it, and puts its id on the answer.
-pub async fn name(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let id = given(request.headers()).unwrap_or_else(|| hyphenated(app.engine.ids().random()));
-    let header = HeaderValue::from_str(&id).ok();
-    if let Some(header) = &header {
-        request.headers_mut().insert(X_REQUEST_ID, header.clone());
+/// A request that has its id.
+pub struct Named {
+    id: String,
+    span: Span,
+    begun: At,
+}
+
+impl Named {
+    /// Gives a request its id.
+    pub fn give(app: &App, request: &mut Request) -> Self {
+        let id = given(request.headers()).unwrap_or_else(|| hyphenated(app.engine.ids().random()));
+        if let Ok(header) = HeaderValue::from_str(&id) {
+            request.headers_mut().insert(X_REQUEST_ID, header);
+        }
+        let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+        Named { id, span, begun: app.engine.now() }
     }
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    let begun = app.engine.now();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let took_ms = app.engine.now().since(begun).as_millis();
-    span.in_scope(|| tracing::info!(status = response.status().as_u16(), took_ms, "answered"));
-    if let Some(header) = header {
-        response.headers_mut().insert(X_REQUEST_ID, header);
+
+    /// Which.
+    pub fn id(&self) -> &str {
+        &self.id
     }
-    response
+
+    /// What everything is logged within that is done for it.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Logs the answer, and puts the id on it.
+    pub fn answered(self, app: &App, response: &mut Response) {
+        let took_ms = app.engine.now().since(self.begun).as_millis();
+        self.span.in_scope(|| tracing::info!(status = response.status().as_u16(), took_ms, "answered"));
+        if let Ok(header) = HeaderValue::try_from(self.id) {
+            response.headers_mut().insert(X_REQUEST_ID, header);
+        }
+    }
 }
 
 /// The caller's own id, if it is one UUID in the usual form.

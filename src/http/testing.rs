@@ -34,7 +34,8 @@ use workflows::qr_payment::QrPayment;
 use workflows::remittance::Remittance;
 use workflows::time::At;
 
-use super::{App, Services, Settings, router};
+use super::around::Around;
+use super::{App, Services, Settings, service};
 use crate::config::{Config, Environment};
 use crate::desk::{Desk, Drawers};
 
@@ -53,7 +54,7 @@ pub struct Front {
     pub drawers: Drawers,
     started: AtomicUsize,
     store: Arc<dyn Store>,
-    router: Router,
+    service: Around<Router>,
     _files: TempDir,
 }
 
@@ -92,7 +93,7 @@ impl Front {
         let registry = database.registry;
         let app = Arc::new(Services { engine, registry, balances, desk, controls, settings });
         let front = Front {
-            router: router(Arc::clone(&app)),
+            service: service(Arc::clone(&app), Router::new()),
             app,
             clock,
             bank,
@@ -193,6 +194,7 @@ impl Front {
             ..before
         };
         let (drop, put, tell) = (workers::store::Drop::All, vec![], vec![]);
+        let instance = Arc::new(instance);
         let moved = Move { instance, consume: None, heard: None, history, drop, put, tell };
         let node = NodeId("test".into());
         self.store.commit(&[Op::Move(Box::new(moved))], &node).await.unwrap();
@@ -205,7 +207,7 @@ impl Front {
             request = request.header("x-signature", signature);
         }
         let request = request.body(Body::from(body.to_vec())).unwrap();
-        self.router.clone().oneshot(request).await.unwrap().status()
+        self.service.clone().oneshot(request).await.unwrap().status()
     }
 
     /// The token of somebody on the operators' side.
@@ -248,7 +250,7 @@ impl Front {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.service.clone().oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -1,5 +1,7 @@
 //! A caller's transactions: list, read, wait for, cancel, continue.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -95,12 +97,13 @@ pub async fn read(
     prefer: Prefer,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let watch = app.engine.watch(id.into());
     let mut instance = find(&app, &caller, id).await?;
     let known = known_revision(&headers);
     if let Some(timeout) = prefer.for_change() {
         let seen = known.unwrap_or(instance.seq);
         let moved = |instance: &Instance| instance.seq != seen || instance.status.is_final();
-        instance = payments::wait(&app, &instance, timeout, moved).await?;
+        instance = payments::wait(&app, watch, instance, timeout, moved).await?;
     }
     let mut response = if known == Some(instance.seq) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -141,10 +144,11 @@ pub async fn cancel(
     if beyond_return(&instance) {
         return Err(Code::TooLateToCancel.into());
     }
+    let watch = app.engine.watch(instance.id);
     let told = tell(&app, &caller, instance.id, &Event::CancelAsked { by: By::User }).await?;
     let decided =
         |instance: &Instance| instance.status.is_final() || beyond_return(instance) || is_refused(instance);
-    let newest = payments::wait(&app, &told, prefer.for_milestone(), decided).await?;
+    let newest = payments::wait(&app, watch, told, prefer.for_milestone(), decided).await?;
     match newest.status {
         Status::Cancelled => payments::answer(StatusCode::OK, &newest, prefer),
         Status::Completed | Status::Failed => Err(Code::TooLateToCancel.into()),
@@ -179,8 +183,9 @@ pub async fn go_on(
     let instance = find_to_act(&app, &caller, id, request.on_behalf_of).await?;
     let bank = bank_of_waiting(&instance)?.ok_or(Code::NotAwaitingUser)?;
     payments::are_made(&app, &bank.0)?;
+    let watch = app.engine.watch(instance.id);
     let told = tell(&app, &caller, instance.id, &Event::Continued).await?;
-    let newest = payments::milestone(&app, told, prefer).await?;
+    let newest = payments::milestone(&app, watch, told, prefer).await?;
     let status = match newest.status {
         Status::Queued => StatusCode::ACCEPTED,
         Status::Processing
@@ -197,7 +202,7 @@ pub async fn go_on(
 ///
 /// # Errors
 /// `not_found`.
-pub async fn find(app: &App, caller: &Caller, id: TransactionId) -> Result<Instance, Problem> {
+pub async fn find(app: &App, caller: &Caller, id: TransactionId) -> Result<Arc<Instance>, Problem> {
     let reach = caller.reads()?;
     let instance = app.engine.get(WorkflowId::from(id)).await?;
     instance
@@ -211,7 +216,7 @@ async fn find_to_act(
     caller: &Caller,
     id: TransactionId,
     on_behalf_of: Given<UserId>,
-) -> Result<Instance, Problem> {
+) -> Result<Arc<Instance>, Problem> {
     let instance = find(app, caller, id).await?;
     let owner = match (caller.role, on_behalf_of) {
         // The transaction itself says on whose behalf the backend acts.
@@ -222,7 +227,7 @@ async fn find_to_act(
 }
 
 /// What a transaction is after it was told something, whether it cared or not.
-async fn tell(app: &App, caller: &Caller, id: WorkflowId, event: &Event) -> Result<Instance, Problem> {
+async fn tell(app: &App, caller: &Caller, id: WorkflowId, event: &Event) -> Result<Arc<Instance>, Problem> {
     match app.engine.tell(id, event, &caller.subject, None).await? {
         Told::Moved(instance) | Told::Ignored(instance) | Told::Duplicate(instance) => Ok(instance),
         Told::NotFound => Err(Code::NotFound.into()),

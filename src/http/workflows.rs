@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use workers::controls::{Cause, HoldOn};
-use workers::store::{Filter, Instance, Order};
+use workers::store::{Filter, Order};
 
 use self::resource::{Step, Summary, Workflow};
 use super::App;
@@ -338,7 +338,7 @@ async fn act(
     request: ReasonRequest,
 ) -> Result<axum::Json<Workflow>, Problem> {
     let reason = request.read()?;
-    let instance: Instance = app.desk.act(operator.person(), id, verb, &reason).await?;
+    let instance = app.desk.act(operator.person(), id, verb, &reason).await?;
     Ok(axum::Json(Workflow::of(app, &instance).await?))
 }
 

@@ -378,7 +378,7 @@ async fn a_newer_process_hears_a_wish_to_cancel(store: &Arc<dyn Store>) {
     let (seq, hash, state) = (row.seq, Arc::clone(&row.hash), moved.next.state_doc().into());
     let after = Instance { version: NEWER, seq, hash, state, updated_at: now, ..before };
     let op = Move {
-        instance: after,
+        instance: Arc::new(after),
         consume: None,
         heard: None,
         history: row,

@@ -166,12 +166,12 @@ impl Running {
     }
 
     /// The instance at its end.
-    pub async fn ended(&self, id: WorkflowId) -> Instance {
+    pub async fn ended(&self, id: WorkflowId) -> Arc<Instance> {
         self.reaches(id, |instance| instance.status.is_final()).await
     }
 
     /// The instance as soon as it stands in this phase.
-    pub async fn is_in(&self, id: WorkflowId, phase: &str) -> Instance {
+    pub async fn is_in(&self, id: WorkflowId, phase: &str) -> Arc<Instance> {
         self.reaches(id, |instance| &*instance.phase == phase).await
     }
 
@@ -180,7 +180,7 @@ impl Running {
         &self,
         id: WorkflowId,
         enough: impl Fn(&Instance) -> bool + Send + Sync,
-    ) -> Instance {
+    ) -> Arc<Instance> {
         let instance = self.engine.wait(id, SOON, &enough).await.expect("answers").expect("is there");
         assert!(enough(&instance), "stuck in {} / {}", instance.status, instance.phase);
         instance

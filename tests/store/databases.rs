@@ -95,9 +95,9 @@ pub async fn a_payment_that_was_queued_is_a_pending_one_to_its_end(on: &Subject)
     };
     let queued = |n| {
         let mut queued = next(&order(n).instance);
-        queued.instance.status = Status::Queued;
+        Arc::make_mut(&mut queued.instance).status = Status::Queued;
         queued.history = row(&queued.instance, &order(n).instance.hash);
-        queued.instance.hash = Arc::clone(&queued.history.hash);
+        Arc::make_mut(&mut queued.instance).hash = Arc::clone(&queued.history.hash);
         queued
     };
     on.commit((1..=3).map(start)).await;
@@ -110,7 +110,7 @@ pub async fn a_payment_that_was_queued_is_a_pending_one_to_its_end(on: &Subject)
     let mut now = one.instance;
     for status in [Status::Processing, Status::Completed] {
         let mut moved = next(&now);
-        moved.instance.status = status;
+        Arc::make_mut(&mut moved.instance).status = status;
         on.commit([Op::Move(Box::new(moved.clone()))]).await;
         now = moved.instance;
         assert_eq!(pending().await, [line(1, status.as_str()), line(2, "queued")]);

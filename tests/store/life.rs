@@ -55,7 +55,7 @@ impl Life {
             (0..=3, Some(instance), _) => Op::Move(Box::new(Life::step(chance, &instance, None, now))),
             (4..=5, _, Some(claim)) => {
                 let known = self.instances.iter().find(|one| one.id == claim.task.instance).cloned();
-                let instance = known.unwrap_or(claim.instance);
+                let instance = known.unwrap_or_else(|| (*claim.instance).clone());
                 Op::Move(Box::new(Life::step(chance, &instance, Some(claim.task), now)))
             }
             (6, _, Some(claim)) => back(&claim, now.plus(TICK * chance.below(40)), chance.one_in(2)),
@@ -76,10 +76,10 @@ impl Life {
     fn step(chance: &mut Chance, instance: &Instance, consume: Option<TaskRef>, now: At) -> Move {
         let mut step = next(instance);
         if chance.one_in(8) {
-            step.instance.seq += 1;
+            Arc::make_mut(&mut step.instance).seq += 1;
         }
-        step.instance.state = format!("{{\"n\":{}}}", chance.below(1000)).into();
-        step.instance.updated_at = now;
+        Arc::make_mut(&mut step.instance).state = format!("{{\"n\":{}}}", chance.below(1000)).into();
+        Arc::make_mut(&mut step.instance).updated_at = now;
         step.consume = consume;
         step.heard = chance.one_in(3).then(|| event(&format!("e{}", chance.below(60))));
         step.drop = match chance.below(6) {
@@ -95,10 +95,10 @@ impl Life {
     fn learn(&mut self, batch: &[Op], written: &[Written]) {
         for (op, written) in batch.iter().zip(written) {
             match (op, written) {
-                (Op::Start(start), Written::Committed) => self.instances.push(start.instance.clone()),
+                (Op::Start(start), Written::Committed) => self.instances.push((*start.instance).clone()),
                 (Op::Move(step), Written::Committed) => {
                     let known = self.instances.iter_mut().find(|one| one.id == step.instance.id);
-                    *known.expect("what moved had started") = step.instance.clone();
+                    *known.expect("what moved had started") = (*step.instance).clone();
                 }
                 _ => {}
             }

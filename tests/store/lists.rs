@@ -1,5 +1,7 @@
 //! Lists of instances.
 
+use std::sync::Arc;
+
 use workers::store::{Backlog, Filter, NewTask, Op, Order};
 use workflows::engine::{Lane, Status, Weight};
 use workflows::money::{Currency, Money};
@@ -10,14 +12,14 @@ use crate::subject::Subject;
 pub async fn a_list_filters_and_pages_newest_first(on: &Subject) {
     let made = |n: u128| {
         let mut start = order(n);
-        start.instance.owner = if n.is_multiple_of(2) { "usr_even".into() } else { "usr_odd".into() };
-        start.instance.kind = if n < 5 { "remittance".into() } else { "qr_payment".into() };
-        start.instance.status = Status::ALL[usize::try_from(n % 5).unwrap()];
-        start.instance.attention = (n == 7).then(|| "look".into());
-        start.instance.created_at = T0.plus(TICK * u32::try_from(n).unwrap());
+        Arc::make_mut(&mut start.instance).owner = if n.is_multiple_of(2) { "usr_even".into() } else { "usr_odd".into() };
+        Arc::make_mut(&mut start.instance).kind = if n < 5 { "remittance".into() } else { "qr_payment".into() };
+        Arc::make_mut(&mut start.instance).status = Status::ALL[usize::try_from(n % 5).unwrap()];
+        Arc::make_mut(&mut start.instance).attention = (n == 7).then(|| "look".into());
+        Arc::make_mut(&mut start.instance).created_at = T0.plus(TICK * u32::try_from(n).unwrap());
         // Those of the first half moved last.
-        start.instance.updated_at = T0.plus(TICK * u32::try_from((n + 5) % 10).unwrap());
-        start.instance.completed_at = (n == 8).then_some(T0);
+        Arc::make_mut(&mut start.instance).updated_at = T0.plus(TICK * u32::try_from((n + 5) % 10).unwrap());
+        Arc::make_mut(&mut start.instance).completed_at = (n == 8).then_some(T0);
         let (bank, currency) = if n < 3 { ("a/b=", Currency::NOK) } else { ("dnb", Currency::EUR) };
         let money = Money { minor: 1 << n, currency };
         start.weight = (n != 9).then(|| Weight { bank: bank.to_owned(), money });

@@ -74,11 +74,12 @@ pub fn order(n: u128) -> Start {
     };
     let history = row(&instance, "");
     instance.hash = Arc::clone(&history.hash);
+    let instance = Arc::new(instance);
     Start { instance, history, put: vec![task("capture", T0)], tell: vec![], weight: None }
 }
 
 pub fn with_key(mut start: Start, key: &str) -> Start {
-    start.instance.start.key = key.into();
+    Arc::make_mut(&mut start.instance).start.key = key.into();
     start
 }
 
@@ -92,6 +93,7 @@ pub fn next(from: &Instance) -> Move {
     let history = row(&instance, &from.hash);
     instance.hash = Arc::clone(&history.hash);
     let drop = Drop::Named(vec![]);
+    let instance = Arc::new(instance);
     Move { instance, consume: None, heard: None, history, drop, put: vec![], tell: vec![] }
 }
 

@@ -14,20 +14,20 @@ pub async fn a_move_writes_everything_it_says(on: &Subject) {
     on.commit([start(1)]).await;
     let claimed = on.claim_at(T0).await.remove(0);
     let mut step = next(&claimed.instance);
-    step.instance.state = r#"{"at":"done"}"#.into();
-    step.instance.order = r#"{"upcast":true}"#.into();
-    step.instance.version = 2;
-    step.instance.attention = Some("look".into());
-    step.instance.completed_at = Some(T0);
-    step.instance.reference = Some("pay_1".into());
-    step.instance.status = Status::Completed;
+    Arc::make_mut(&mut step.instance).state = r#"{"at":"done"}"#.into();
+    Arc::make_mut(&mut step.instance).order = r#"{"upcast":true}"#.into();
+    Arc::make_mut(&mut step.instance).version = 2;
+    Arc::make_mut(&mut step.instance).attention = Some("look".into());
+    Arc::make_mut(&mut step.instance).completed_at = Some(T0);
+    Arc::make_mut(&mut step.instance).reference = Some("pay_1".into());
+    Arc::make_mut(&mut step.instance).status = Status::Completed;
     step.consume = Some(claimed.task);
     step.put = vec![task("notify", T0), task("@sca_deadline", T0.plus(LEASE))];
     step.tell = vec![to_operator("late truth")];
     assert_eq!(on.apply(step.clone()).await, Written::Committed);
 
-    assert_eq!(on.load(1).await, Some(step.instance.clone()));
-    assert_eq!(on.store.by_reference("pay_1").await.unwrap(), [step.instance]);
+    assert_eq!(on.load(1).await.as_ref(), Some(&*step.instance));
+    assert_eq!(on.store.by_reference("pay_1").await.unwrap(), [(*step.instance).clone()]);
     assert!(on.store.by_reference("pay").await.unwrap().is_empty());
     let names: Vec<_> =
         on.store.tasks(id(1)).await.unwrap().into_iter().map(|row| (row.task.name, row.task.born)).collect();
@@ -45,10 +45,10 @@ pub async fn a_stale_revision_cannot_write(on: &Subject) {
     let late = Move { put: vec![task("late", T0)], tell: vec![to_operator("late")], ..next(&one) };
     assert_eq!(on.apply(late.clone()).await, Written::Stale);
     let mut early = next(&on.load(1).await.unwrap());
-    early.instance.seq += 1;
+    Arc::make_mut(&mut early.instance).seq += 1;
     assert_eq!(on.apply(early).await, Written::Stale);
     let mut unknown = late;
-    unknown.instance.id = id(99);
+    Arc::make_mut(&mut unknown.instance).id = id(99);
     assert_eq!(on.apply(unknown).await, Written::Stale);
     assert_eq!(on.everything().await, before);
 }
@@ -148,7 +148,7 @@ pub async fn a_batch_isolates_its_stale_members(on: &Subject) {
     let claim = |n| claims.iter().find(|claimed| claimed.task.instance == id(n)).unwrap();
     let lost = |n| TaskRef { fence: 7, ..claim(n).task.clone() };
     let mut wrong_revision = next(&claim(1).instance);
-    wrong_revision.instance.seq = 9;
+    Arc::make_mut(&mut wrong_revision.instance).seq = 9;
     let batch = [
         Op::Move(Box::new(wrong_revision)),
         Op::Move(Box::new(Move { consume: Some(claim(2).task.clone()), ..next(&claim(2).instance) })),

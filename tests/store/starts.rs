@@ -13,8 +13,8 @@ pub async fn a_start_writes_everything_it_says(on: &Subject) {
     assert_eq!(on.commit([Op::Start(Box::new(start.clone()))]).await, [Written::Committed]);
 
     let id = start.instance.id;
-    assert_eq!(on.store.load(id).await.unwrap(), Some(start.instance.clone()));
-    assert_eq!(on.store.started("usr_1 POST /x", "key-1").await.unwrap(), Some(start.instance));
+    assert_eq!(on.store.load(id).await.unwrap().as_ref(), Some(&*start.instance));
+    assert_eq!(on.store.started("usr_1 POST /x", "key-1").await.unwrap().as_ref(), Some(&*start.instance));
     assert_eq!(on.store.started("usr_1 POST /y", "key-1").await.unwrap(), None);
     assert_eq!(on.store.history(id, 0, 10).await.unwrap(), [start.history]);
     assert_eq!(on.store.messages(id).await.unwrap(), start.tell);

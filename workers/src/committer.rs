@@ -283,6 +283,7 @@ mod tests {
             latency_us: 0,
             hash: "".into(),
         };
+        let instance = Arc::new(instance);
         Op::Start(Box::new(Start { instance, history, put: vec![], tell: vec![], weight: None }))
     }
 }

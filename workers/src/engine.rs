@@ -69,20 +69,20 @@ type Hand = tokio::sync::OwnedSemaphorePermit;
 #[derive(Debug)]
 pub enum Started {
     /// The instance was made.
-    New(Instance),
+    New(Arc<Instance>),
     /// The key was used before; this is what it made. The caller compares the fingerprints.
-    Existing(Instance),
+    Existing(Arc<Instance>),
 }
 
 /// What telling came to.
 #[derive(Debug)]
 pub enum Told {
     /// The instance moved; this is it afterwards.
-    Moved(Instance),
+    Moved(Arc<Instance>),
     /// It changes nothing here.
-    Ignored(Instance),
+    Ignored(Arc<Instance>),
     /// The event was heard before.
-    Duplicate(Instance),
+    Duplicate(Arc<Instance>),
     /// There is no such instance.
     NotFound,
 }
@@ -102,11 +102,11 @@ pub enum Foresight {
 #[derive(Debug)]
 pub enum Resumed {
     /// It goes on; this is it afterwards.
-    GoesOn(Instance),
+    GoesOn(Arc<Instance>),
     /// It was not stopped.
-    NotStopped(Instance),
+    NotStopped(Arc<Instance>),
     /// Nothing that is safe leads on from where it stands.
-    Stuck(Instance),
+    Stuck(Arc<Instance>),
     /// There is no such instance.
     NotFound,
 }
@@ -163,8 +163,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn started(&self, scope: &str, key: &str) -> Result<Option<Instance>, Trouble> {
-        self.inner.store.started(scope, key).await
+    pub async fn started(&self, scope: &str, key: &str) -> Result<Option<Arc<Instance>>, Trouble> {
+        Ok(self.inner.store.started(scope, key).await?.map(Arc::new))
     }
 
     /// Starts a workflow, once for each key. Answers after the commit that holds it; its first step is then already
@@ -280,7 +280,7 @@ impl Engine {
     }
 
     /// An event that changes nothing here was perhaps heard before: it then changed what there was to change.
-    async fn unmoved(&self, instance: Instance, heard: Option<&InboxKey>) -> Result<Told, Trouble> {
+    async fn unmoved(&self, instance: Arc<Instance>, heard: Option<&InboxKey>) -> Result<Told, Trouble> {
         let before = match heard {
             Some(key) => self.inner.store.heard(key).await?,
             None => None,
@@ -364,8 +364,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn get(&self, id: WorkflowId) -> Result<Option<Instance>, Trouble> {
-        self.inner.store.load(id).await
+    pub async fn get(&self, id: WorkflowId) -> Result<Option<Arc<Instance>>, Trouble> {
+        Ok(self.inner.store.load(id).await?.map(Arc::new))
     }
 
     /// The instances that the outside world calls by a name: a provider's id of a payment.
@@ -485,19 +485,34 @@ impl Engine {
         id: WorkflowId,
         timeout: Duration,
         enough: impl Fn(&Instance) -> bool + Send,
-    ) -> Result<Option<Instance>, Trouble> {
+    ) -> Result<Option<Arc<Instance>>, Trouble> {
+        let watch = self.watch(id);
+        let Some(known) = self.get(id).await? else { return Ok(None) };
+        self.wait_from(watch, known, timeout, enough).await.map(Some)
+    }
+
+    /// The same, where the instance is known. It was read after the `watch` began, so that no move is missed.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn wait_from(
+        &self,
+        mut watch: Watch,
+        known: Arc<Instance>,
+        timeout: Duration,
+        enough: impl Fn(&Instance) -> bool + Send,
+    ) -> Result<Arc<Instance>, Trouble> {
         let until = self.now().plus(timeout);
-        let mut watch = self.watch(id);
-        let Some(mut newest) = self.get(id).await? else { return Ok(None) };
+        let mut newest = known;
         loop {
             let left = until.since(self.now());
             if enough(&newest) || left.is_zero() {
-                return Ok(Some(newest));
+                return Ok(newest);
             }
             match watch.changed(left.min(LOOK_AGAIN)).await {
-                Some(moved) if moved.seq >= newest.seq => newest = (*moved).clone(),
+                Some(moved) if moved.seq >= newest.seq => newest = moved,
                 Some(_) => {}
-                None => newest = self.get(id).await?.unwrap_or(newest),
+                None => newest = self.get(newest.id).await?.unwrap_or(newest),
             }
         }
     }

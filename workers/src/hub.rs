@@ -24,11 +24,11 @@ impl Hub {
     }
 
     /// An instance was committed.
-    pub(crate) fn publish(&self, instance: &Instance) {
+    pub(crate) fn publish(&self, instance: &Arc<Instance>) {
         if let Some(sender) = self.lock().get(&instance.id) {
             sender.send_modify(|newest| {
                 if newest.as_ref().is_none_or(|newest| newest.seq < instance.seq) {
-                    *newest = Some(Arc::new(instance.clone()));
+                    *newest = Some(Arc::clone(instance));
                 }
             });
         }

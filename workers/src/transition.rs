@@ -88,6 +88,7 @@ pub(crate) fn begin(
         completed_at: view.status.is_final().then_some(now),
         reference: live.reference().map(Into::into),
     };
+    let instance = Arc::new(instance);
     let weight = live.weighs();
     let follow = Follow::of(&live, effects, now, claim)?;
     let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (live, place), now));
@@ -124,6 +125,7 @@ pub(crate) fn advance(
         reference: next.reference().map(Into::into),
         ..instance.clone()
     };
+    let instance = Arc::new(instance);
     let follow = Follow::of(&next, effects, now, claim)?;
     let drop = if ended { Drop::All } else { Drop::Named(follow.drop) };
     let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (next, place), now));
@@ -182,7 +184,7 @@ pub(crate) fn resume(
     };
     let drop = Drop::Named(follow.drop);
     let op = Move {
-        instance,
+        instance: Arc::new(instance),
         consume: None,
         heard: None,
         history: after,
@@ -242,6 +244,7 @@ fn raised(
     };
     let tell =
         vec![Message { to: workflows::engine::Audience::Operator, about: "workflow.stopped".to_owned() }];
+    let instance = Arc::new(instance);
     Move { instance, consume, heard: None, history: after, drop: Drop::Named(vec![]), put: vec![], tell }
 }
 
@@ -329,7 +332,7 @@ impl Follow {
     }
 }
 
-fn born_claimed(task: NewTask, instance: &Instance, (live, place): (Arc<dyn Live>, Place), now: At) -> Hot {
+fn born_claimed(task: NewTask, instance: &Arc<Instance>, (live, place): (Arc<dyn Live>, Place), now: At) -> Hot {
     let claimed = Claimed {
         task: TaskRef { instance: instance.id, name: task.name, born: instance.seq, fence: 1 },
         lane: task.lane,
@@ -337,7 +340,7 @@ fn born_claimed(task: NewTask, instance: &Instance, (live, place): (Arc<dyn Live
         losses: 0,
         doubt: false,
         first_at: now,
-        instance: instance.clone(),
+        instance: Arc::clone(instance),
     };
     Hot { claimed, live, lapses_at: task.due_at, place }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::sleep;
-use workflows::engine::{Book, Cause, Finding, Lane, Live, Policy, TaskName, Unreadable};
+use workflows::engine::{Book, Cause, Finding, Lane, Live, Policy, Unreadable};
 use workflows::time::At;
 
 use crate::committer::{Committer, chain};
@@ -242,12 +242,20 @@ fn word_of(brought: &Brought) -> &'static str {
     }
 }
 
-fn log(hot: &Hot, brought: &Brought, next: Option<&Hot>, latency: Duration) {
+/// What went as it should is in the history and told of in the end; anything else is worth a line.
+fn log(hot: &Hot, brought: &Brought, after: Option<&Instance>, latency: Duration) {
     let Claimed { task, attempts, instance, .. } = &hot.claimed;
     let finding = word_of(brought);
-    let next: Option<&TaskName> = next.map(|next| &next.claimed.task.name);
-    tracing::info!(
-        workflow = %task.instance, kind = %instance.kind, step = %task.name, attempt = attempts, finding,
-        ms = latency.as_millis(), ?next, "settled"
-    );
+    let ended = after.is_some_and(|after| after.status.is_final() && !instance.status.is_final());
+    let smooth = matches!(brought, Brought::Found(Finding::Done(_)) | Brought::Fired) && !ended;
+    let phase = after.map_or(&*instance.phase, |after| &*after.phase);
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                $level, workflow = %task.instance, kind = %instance.kind, step = %task.name, attempt = attempts,
+                finding, ms = latency.as_millis(), phase, "settled"
+            )
+        };
+    }
+    if smooth { line!(tracing::Level::DEBUG) } else { line!(tracing::Level::INFO) }
 }

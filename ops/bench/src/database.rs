@@ -71,14 +71,14 @@ pub struct Floor {
 }
 
 impl Site {
-    /// Opens one in this directory.
+    /// Opens one in this directory; `settings` are PostgreSQL's, beside those that every server has.
     ///
     /// # Errors
     /// When the server does not start.
-    pub async fn open(kind: Kind, directory: &Path) -> Result<Self, String> {
+    pub async fn open(kind: Kind, directory: &Path, settings: &[(String, String)]) -> Result<Self, String> {
         let cluster = match kind {
             Kind::Sqlite => None,
-            Kind::Postgres => Some(Cluster::make(directory).await?),
+            Kind::Postgres => Some(Cluster::make(directory, settings).await?),
         };
         Ok(Site { directory: directory.to_owned(), cluster })
     }

@@ -44,6 +44,9 @@ struct CommandLine {
     /// A setting of the service, beside those that every run has.
     #[arg(long = "set", global = true, value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
+    /// A setting of PostgreSQL, beside those that every server has; told in the report.
+    #[arg(long = "server", global = true, value_name = "NAME=VALUE", value_parser = setting)]
+    server: Vec<(String, String)>,
     /// Where the report goes.
     #[arg(long, global = true)]
     json: Option<PathBuf>,
@@ -98,7 +101,7 @@ async fn measure(told: &CommandLine, scenario: &Scenario) -> Result<(), String> 
     let directory = told.directory.join(format!("sluse-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let place = Place { program, directory };
-    let setup = Setup { kind: told.db, place: &place, pace: told.pace, settings: &told.settings };
+    let setup = Setup { kind: told.db, place: &place, pace: told.pace, settings: &told.settings, server: &told.server };
     let measured = scenario.run(&setup, |point, floor| println!("{}", point.in_words(floor))).await;
     if measured.is_ok() && !told.keep {
         std::fs::remove_dir_all(&place.directory).map_err(|error| error.to_string())?;

@@ -33,11 +33,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes one in this directory and starts it.
+    /// Makes one in this directory and starts it, with these settings beside those that every one has.
     ///
     /// # Errors
     /// What is missing or failed.
-    pub async fn make(directory: &Path) -> Result<Self, String> {
+    pub async fn make(directory: &Path, settings: &[(String, String)]) -> Result<Self, String> {
         let programs = programs().await?;
         let directory = directory.join("postgres");
         let shown = |error: std::io::Error| format!("{}: {error}", directory.display());
@@ -52,6 +52,9 @@ impl Cluster {
         command.arg("-D").arg(directory.join("data")).arg("-k").arg(&directory);
         for setting in SETTINGS {
             command.arg("-c").arg(setting);
+        }
+        for (name, value) in settings {
+            command.arg("-c").arg(format!("{name}={value}"));
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
         let server = command.spawn().map_err(|error| format!("postgres: {error}"))?;

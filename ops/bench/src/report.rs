@@ -85,7 +85,7 @@ impl Report {
             points.iter().filter_map(|point| Some(point.as_json(&floor, points.first()?))).collect();
         let value = json!({
             "scenario": scenario, "database": setup.kind, "processors": machine::processors(),
-            "warmup_seconds": setup.pace.warmup, "settings": setup.settings, "floor": floor, "points": shown,
+            "warmup_seconds": setup.pace.warmup, "settings": setup.settings, "server": setup.server, "floor": floor, "points": shown,
         });
         Report { value, floor, points }
     }

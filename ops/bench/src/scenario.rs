@@ -98,6 +98,8 @@ pub struct Setup<'a> {
     pub pace: Pace,
     /// Settings of the service beside those that every run has.
     pub settings: &'a [(String, String)],
+    /// Settings of PostgreSQL, beside those that every server has.
+    pub server: &'a [(String, String)],
 }
 
 impl Scenario {
@@ -118,7 +120,7 @@ impl Scenario {
     /// # Errors
     /// What did not start or did not go as it should.
     pub async fn run(&self, setup: &Setup<'_>, tell: impl Fn(&Point, &Floor)) -> Result<Report, String> {
-        let site = Site::open(setup.kind, &setup.place.directory).await?;
+        let site = Site::open(setup.kind, &setup.place.directory, setup.server).await?;
         let floor = site.floor(FLOOR).await?;
         let stage = Stage { setup, site: &site, tell: &|point: &Point| tell(point, &floor) };
         let points = match self {

@@ -1,5 +1,7 @@
 //! Four eyes, from outside.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -37,7 +39,7 @@ async fn decide(front: &Front, id: ApprovalId, verb: &str, who: (&str, &str)) ->
     front.ask(Method::POST, &path, Some(&front.staff(who.0, who.1)), r#"{"reason":"read it"}"#).await
 }
 
-async fn instance(front: &Front, workflow: WorkflowId) -> Instance {
+async fn instance(front: &Front, workflow: WorkflowId) -> Arc<Instance> {
     front.app.engine.get(workflow).await.unwrap().unwrap()
 }
 
@@ -277,7 +279,7 @@ async fn a_conflict_with_the_bank_is_settled_by_evidence_too() {
     let (status, answer) = decide(&front, id, "approve", ("eva", "approver")).await;
     assert_eq!((status, &answer["state"]), (StatusCode::OK, &json!("applied")), "{answer}");
     let after = instance(&front, workflow).await;
-    assert_eq!((after.status, after.attention), (Status::Completed, None));
+    assert_eq!((after.status, &after.attention), (Status::Completed, &None));
 }
 
 #[tokio::test]

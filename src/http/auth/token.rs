@@ -1,5 +1,8 @@
 //! Tokens: HS256 and nothing else.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use workflows::time::At;
@@ -11,10 +14,16 @@ use crate::http::error::{Code, Problem};
 /// How far the clocks of token issuers may be off, in seconds.
 const LEEWAY: f64 = 60.0;
 
+/// So many tokens are remembered at once.
+const REMEMBERED: usize = 4_096;
+
 /// What a token has to satisfy.
 pub struct TokenRules {
     key: DecodingKey,
     checks: Validation,
+    /// What tokens claim whose signature was checked before: the key that they were signed with is this process' for its
+    /// life. Their times are checked each time.
+    signed: Mutex<HashMap<Box<str>, Arc<Claims>>>,
 }
 
 impl TokenRules {
@@ -40,7 +49,8 @@ impl TokenRules {
             }
             None => checks.validate_aud = false,
         }
-        TokenRules { key: DecodingKey::from_secret(config::bytes(&tokens.secret)), checks }
+        let key = DecodingKey::from_secret(config::bytes(&tokens.secret));
+        TokenRules { key, checks, signed: Mutex::default() }
     }
 
     /// The caller that a token proves.
@@ -48,18 +58,36 @@ impl TokenRules {
     /// # Errors
     /// `unauthenticated`, never with the reason: it would help a forger.
     pub fn caller(&self, token: &str, now: At) -> Result<Caller, Problem> {
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.checks)
-            .map_err(|_| Problem::from(Code::Unauthenticated))?
-            .claims;
+        let claims = self.claims(token)?;
         // A NumericDate may have decimals (RFC 7519 §2); whole seconds of ours are exact in a double for ages.
         #[expect(clippy::cast_precision_loss, reason = "seconds until the year 9999 fit in 52 bits")]
         let now = now.as_secs() as f64;
         let in_time = claims.exp + LEEWAY > now && claims.nbf.is_none_or(|nbf| nbf - LEEWAY <= now);
         let role = claims.role.as_deref().map_or(Ok(Role::User), str::parse::<Role>);
         match role {
-            Ok(role) if in_time && role.suits(&claims.sub) => Ok(Caller { subject: claims.sub, role }),
+            Ok(role) if in_time && role.suits(&claims.sub) => Ok(Caller { subject: claims.sub.clone(), role }),
             Ok(_) | Err(_) => Err(Code::Unauthenticated.into()),
         }
+    }
+
+    /// What a token claims, whatever the time.
+    fn claims(&self, token: &str) -> Result<Arc<Claims>, Problem> {
+        if let Some(claims) = self.remembered().get(token) {
+            return Ok(Arc::clone(claims));
+        }
+        let read = jsonwebtoken::decode::<Claims>(token, &self.key, &self.checks)
+            .map_err(|_| Problem::from(Code::Unauthenticated))?;
+        let claims = Arc::new(read.claims);
+        let mut remembered = self.remembered();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(token.into(), Arc::clone(&claims));
+        Ok(claims)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Claims>>> {
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,6 +154,20 @@ mod tests {
             (json!({"role": "user", "exp": NOW + 1}), false),
         ] {
             assert_eq!(accepted(&open, &claims), expected, "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_was_believed_once_is_not_for_ever() {
+        let rules = rules(None, None);
+        let claims = json!({"sub": "usr_1", "exp": NOW + 600, "nbf": NOW});
+        let token = token(Algorithm::HS256, SECRET, &claims);
+        for (now, expected) in [(NOW, true), (NOW + 659, true), (NOW + 660, false), (NOW - 61, false), (NOW, true)] {
+            assert_eq!(rules.caller(&token, At::from_millis(now * 1_000)).is_ok(), expected, "{now}");
+        }
+        let (unsigned, _) = token.rsplit_once('.').unwrap();
+        for forged in [format!("{unsigned}."), format!("{unsigned}.AAAA"), unsigned.to_owned()] {
+            assert!(rules.caller(&forged, At::from_millis(NOW * 1_000)).is_err());
         }
     }
 

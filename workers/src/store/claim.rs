@@ -1,6 +1,7 @@
 //! Claims of due tasks, with the instances that they are about.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use workflows::engine::Lane;
@@ -65,11 +66,11 @@ pub(super) async fn claim<T: Transaction>(
     let cells: Vec<Value> = ids.into_iter().map(Value::from).collect();
     let mut instances = BTreeMap::new();
     for instance in tx.batch(&INSTANCES, &cells).await?.into_iter().filter_map(rows::readable_instance) {
-        instances.insert(instance.id, instance);
+        instances.insert(instance.id, Arc::new(instance));
     }
     // A claim on an instance that this version cannot read is left to lapse: another version may take it up.
     let whole = |claimed: ClaimedTask| {
-        let instance = instances.get(&claimed.task.instance)?.clone();
+        let instance = Arc::clone(instances.get(&claimed.task.instance)?);
         Some(claimed.of(instance))
     };
     Ok(tasks.into_iter().filter_map(whole).collect())
@@ -97,7 +98,7 @@ impl ClaimedTask {
         })
     }
 
-    fn of(self, instance: Instance) -> Claimed {
+    fn of(self, instance: Arc<Instance>) -> Claimed {
         let ClaimedTask { task, lane, attempts, losses, doubt, first_at } = self;
         Claimed { task, lane, attempts, losses, doubt, first_at, instance }
     }

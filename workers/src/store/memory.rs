@@ -405,7 +405,7 @@ impl Tables {
         if self.instances.contains_key(&instance.id) || taken {
             return Written::Taken;
         }
-        self.instances.insert(instance.id, instance.clone());
+        self.instances.insert(instance.id, Instance::clone(instance));
         self.weights.extend(weight.clone().map(|weight| (instance.id, weight)));
         self.record(history, put, tell, node);
         Written::Committed
@@ -442,7 +442,7 @@ impl Tables {
                 owner: Arc::clone(&row.owner),
                 start: row.start.clone(),
                 created_at: row.created_at,
-                ..m.instance.clone()
+                ..Instance::clone(&m.instance)
             };
         }
         self.record(&m.history, &m.put, &m.tell, node);
@@ -511,7 +511,7 @@ impl Tables {
             losses: task.row.losses,
             doubt: task.row.doubt,
             first_at: *task.first_at.get_or_insert(now),
-            instance: self.instances.get(&key.0)?.clone(),
+            instance: Arc::new(self.instances.get(&key.0)?.clone()),
         })
     }
 

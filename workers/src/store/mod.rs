@@ -239,7 +239,7 @@ pub enum Op {
 #[derive(Clone, Debug)]
 pub struct Start {
     /// The row, at `seq` 1.
-    pub instance: Instance,
+    pub instance: Arc<Instance>,
     /// The first history row.
     pub history: HistoryRow,
     /// What must follow.
@@ -255,7 +255,7 @@ pub struct Start {
 #[derive(Clone, Debug)]
 pub struct Move {
     /// The row afterwards. `seq` is the new revision: the guard is `seq - 1`.
-    pub instance: Instance,
+    pub instance: Arc<Instance>,
     /// The claim this was performed under; consumed.
     pub consume: Option<TaskRef>,
     /// The outside event that this answers.
@@ -397,7 +397,7 @@ pub struct Claimed {
     /// When it was first claimed.
     pub first_at: At,
     /// Whose it is.
-    pub instance: Instance,
+    pub instance: Arc<Instance>,
 }
 
 /// A task as it is stored, for operators and tests.
@@ -525,10 +525,11 @@ mod tests {
             latency_us: 0,
             hash: "".into(),
         };
-        let start = Start { instance: instance.clone(), history, put: vec![], tell: vec![], weight: None };
+        let instance = Arc::new(instance);
+        let start = Start { instance: Arc::clone(&instance), history, put: vec![], tell: vec![], weight: None };
         for shown in [
             format!("{:?}", Op::Start(Box::new(start))),
-            format!("{:?}", Started::New(instance.clone())),
+            format!("{:?}", Started::New(Arc::clone(&instance))),
             format!("{:?}", Told::Moved(instance)),
         ] {
             assert!(shown.contains("usr_1") && !shown.contains("secret"), "{shown}");

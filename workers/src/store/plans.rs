@@ -1,5 +1,6 @@
 //! How SQLite finds the rows of each statement: by a key, whatever the size of the tables.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row as _;
@@ -35,7 +36,7 @@ async fn no_statement_of_a_batch_or_a_claim_scans_a_table() {
     commit::write(&mut tx, &whole, &node).await.unwrap();
     commit::write(&mut tx, &[Op::Move(Box::new(step(1, Drop::All)))], &node).await.unwrap();
     let mut named = step(1, Drop::Named(vec![TaskName::stored("capture".to_owned())]));
-    named.instance.seq = 3;
+    Arc::make_mut(&mut named.instance).seq = 3;
     named.history.seq = 3;
     named.heard = None;
     named.consume = None;
@@ -156,12 +157,13 @@ fn start() -> Start {
             claimed: false,
         },
     ];
+    let instance = Arc::new(instance);
     Start { instance, history, put, tell: vec![], weight: None }
 }
 
 /// A transition to revision 2 that uses everything.
 fn step(id: u128, drop: Drop) -> Move {
-    let instance = Instance { id: WorkflowId::new(id), seq: 2, ..start().instance };
+    let instance = Instance { id: WorkflowId::new(id), seq: 2, ..Instance::clone(&start().instance) };
     let history = history(&instance);
     let heard = Some(InboxKey { source: "s".into(), event: "e".into() });
     let put = vec![NewTask {
@@ -171,7 +173,7 @@ fn step(id: u128, drop: Drop) -> Move {
         claimed: false,
     }];
     Move {
-        instance,
+        instance: Arc::new(instance),
         consume: Some(claim_of(id)),
         heard,
         history,

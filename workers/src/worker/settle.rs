@@ -28,15 +28,15 @@ impl Worker {
                 Err(unreadable) => return give_up_reading(&hot.claimed, &unreadable),
             };
             let Settlement { op, next } = settlement;
-            let hash = hash_of(&op);
+            let after = after(&op);
             match self.committer.commit(op).await {
                 Ok(Written::Committed) => {
                     self.committer.meters().settled.count(word_of(&brought));
-                    log(&hot, &brought, next.as_ref(), latency);
+                    log(&hot, &brought, after.as_deref(), latency);
                     return next;
                 }
                 Err(Fate::Unknown) if planted::is("an unknown commit is one") => return next,
-                Err(Fate::Unknown) if self.landed(&hot.claimed.instance, hash.as_deref()).await => {
+                Err(Fate::Unknown) if self.landed(&hot.claimed.instance, after.as_deref()).await => {
                     return next;
                 }
                 Ok(Written::Stale | Written::Duplicate | Written::Taken)
@@ -61,7 +61,7 @@ impl Worker {
                         Ok(live) => hot.live = live,
                         Err(unreadable) => return give_up_reading(&hot.claimed, &unreadable),
                     }
-                    hot.claimed.instance = instance;
+                    hot.claimed.instance = Arc::new(instance);
                     return Some(hot);
                 }
                 Ok((_, Some(instance))) => {
@@ -104,10 +104,10 @@ impl Worker {
     }
 
     /// Whether a transition whose commit got no answer is there: the chain's head says so.
-    async fn landed(&self, before: &Instance, hash: Option<&str>) -> bool {
-        let Some(hash) = hash else { return false };
+    async fn landed(&self, before: &Instance, after: Option<&Instance>) -> bool {
+        let Some(after) = after else { return false };
         match self.store.history(before.id, before.seq, 1).await {
-            Ok(rows) => rows.first().is_some_and(|row| &*row.hash == hash),
+            Ok(rows) => rows.first().is_some_and(|row| row.hash == after.hash),
             Err(_) => false,
         }
     }
@@ -246,9 +246,10 @@ fn doubtful(hot: &Hot) -> Result<bool, Unreadable> {
     Ok(matches!(policy.stake, Stake::Owes(_)) && attempt(&hot.claimed, &policy).doubt)
 }
 
-fn hash_of(op: &Op) -> Option<Arc<str>> {
+/// The instance after a transition.
+fn after(op: &Op) -> Option<Arc<Instance>> {
     match op {
-        Op::Move(moved) => Some(Arc::clone(&moved.history.hash)),
+        Op::Move(moved) => Some(Arc::clone(&moved.instance)),
         Op::Start(_) | Op::PutBack(_) | Op::Discard(_) => None,
     }
 }
