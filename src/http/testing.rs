@@ -195,7 +195,7 @@ impl Front {
         };
         let (drop, put, tell) = (workers::store::Drop::All, vec![], vec![]);
         let instance = Arc::new(instance);
-        let moved = Move { instance, consume: None, heard: None, history, drop, put, tell };
+        let moved = Move { instance, upcast: false, consume: None, heard: None, history, drop, put, tell };
         let node = NodeId("test".into());
         self.store.commit(&[Op::Move(Box::new(moved))], &node).await.unwrap();
     }

@@ -379,6 +379,7 @@ async fn a_newer_process_hears_a_wish_to_cancel(store: &Arc<dyn Store>) {
     let after = Instance { version: NEWER, seq, hash, state, updated_at: now, ..before };
     let op = Move {
         instance: Arc::new(after),
+        upcast: false,
         consume: None,
         heard: None,
         history: row,

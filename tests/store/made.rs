@@ -94,7 +94,7 @@ pub fn next(from: &Instance) -> Move {
     instance.hash = Arc::clone(&history.hash);
     let drop = Drop::Named(vec![]);
     let instance = Arc::new(instance);
-    Move { instance, consume: None, heard: None, history, drop, put: vec![], tell: vec![] }
+    Move { instance, upcast: false, consume: None, heard: None, history, drop, put: vec![], tell: vec![] }
 }
 
 pub fn row(instance: &Instance, previous: &str) -> HistoryRow {

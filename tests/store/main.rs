@@ -74,6 +74,7 @@ over_every_store! {
         lanes_tell_the_earliest_task_of_each,
     }
     moves: {
+        what_follows_takes_the_place_of_what_was_consumed,
         a_move_writes_everything_it_says,
         a_stale_revision_cannot_write,
         a_lost_lease_cannot_write,

@@ -2,13 +2,43 @@
 
 use std::sync::Arc;
 
-use workers::store::{Claimed, Drop, Filter, Instance, Move, Op, PutBack, TaskRef, Verdict, Written};
+use workers::store::{Claimed, Drop, Filter, Instance, Move, NewTask, Op, PutBack, TaskRef, Verdict, Written};
 use workflows::engine::Status;
 
 use crate::made::{
     LEASE, T0, TICK, back, event, id, name, next, node, order, start, task, to_operator, with_key, with_tasks,
 };
 use crate::subject::Subject;
+
+pub async fn what_follows_takes_the_place_of_what_was_consumed(on: &Subject) {
+    on.commit([start(1)]).await;
+    let later = T0.plus(TICK);
+    // Each of these is what follows, all at once due, and what is outstanding then.
+    let story: [(Vec<NewTask>, &[&str]); 5] = [
+        // Again, under the same name.
+        (vec![task("capture", T0)], &["capture"]),
+        // Something else first, and then again under the same name.
+        (vec![task("@sca_deadline", later), task("capture", T0)], &["@sca_deadline", "capture"]),
+        // Another one, and two of one name, of which the last counts.
+        (vec![task("notify", later), task("notify", T0)], &["@sca_deadline", "notify"]),
+        // One that is armed already.
+        (vec![task("@sca_deadline", T0)], &["@sca_deadline"]),
+        (vec![], &[]),
+    ];
+    for (put, names) in story {
+        let claim = on.claim_at(T0).await.remove(0);
+        let dropped = put.iter().take(1).map(|task| task.name.clone()).chain([claim.task.name.clone()]);
+        let drop = Drop::Named(dropped.collect());
+        let seq = claim.instance.seq + 1;
+        let step = Move { consume: Some(claim.task), put, drop, ..next(&claim.instance) };
+        assert_eq!(on.apply(step).await, Written::Committed);
+        let tasks = on.store.tasks(id(1)).await.unwrap();
+        assert_eq!(tasks.iter().map(|row| row.task.name.as_str()).collect::<Vec<_>>(), names);
+        for row in tasks.iter().filter(|row| row.due_at == T0) {
+            assert_eq!((row.task.born, row.task.fence, row.attempts, &row.lease), (seq, 0, 0, &None));
+        }
+    }
+}
 
 pub async fn a_move_writes_everything_it_says(on: &Subject) {
     on.commit([start(1)]).await;
@@ -17,6 +47,7 @@ pub async fn a_move_writes_everything_it_says(on: &Subject) {
     Arc::make_mut(&mut step.instance).state = r#"{"at":"done"}"#.into();
     Arc::make_mut(&mut step.instance).order = r#"{"upcast":true}"#.into();
     Arc::make_mut(&mut step.instance).version = 2;
+    step.upcast = true;
     Arc::make_mut(&mut step.instance).attention = Some("look".into());
     Arc::make_mut(&mut step.instance).completed_at = Some(T0);
     Arc::make_mut(&mut step.instance).reference = Some("pay_1".into());

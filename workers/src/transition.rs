@@ -105,11 +105,15 @@ pub(crate) fn advance(
 ) -> Result<(Move, Option<Hot>), Unreadable> {
     let Moved { next, effects, occurrence } = moved;
     let view = next.view();
+    // Both documents are of one version.
+    let upcast = next.version() != instance.version;
+    let order = if upcast { next.order_doc().into() } else { Arc::clone(&instance.order) };
     let shown = (view.status.as_str(), view.phase);
     let after = following(instance, shown, why, occurrence.into(), now);
     let ended = view.status.is_final();
     let instance = Instance {
         version: next.version(),
+        order,
         state: next.state_doc().into(),
         status: view.status,
         phase: Arc::clone(&after.phase),
@@ -129,7 +133,7 @@ pub(crate) fn advance(
     let follow = Follow::of(&next, effects, now, claim)?;
     let drop = if ended { Drop::All } else { Drop::Named(follow.drop) };
     let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (next, place), now));
-    Ok((Move { instance, consume, heard, history: after, drop, put: follow.put, tell: follow.tell }, hot))
+    Ok((Move { instance, upcast, consume, heard, history: after, drop, put: follow.put, tell: follow.tell }, hot))
 }
 
 /// How the alarm of a stopped instance begins.
@@ -185,6 +189,7 @@ pub(crate) fn resume(
     let drop = Drop::Named(follow.drop);
     let op = Move {
         instance: Arc::new(instance),
+        upcast: false,
         consume: None,
         heard: None,
         history: after,
@@ -245,7 +250,7 @@ fn raised(
     let tell =
         vec![Message { to: workflows::engine::Audience::Operator, about: "workflow.stopped".to_owned() }];
     let instance = Arc::new(instance);
-    Move { instance, consume, heard: None, history: after, drop: Drop::Named(vec![]), put: vec![], tell }
+    Move { instance, upcast: false, consume, heard: None, history: after, drop: Drop::Named(vec![]), put: vec![], tell }
 }
 
 fn following(

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use workflows::engine::{Audience, Message};
+use workflows::engine::{Audience, Message, TaskName};
 use workflows::ids::WorkflowId;
 use workflows::planted;
 
@@ -46,48 +46,145 @@ pub(super) async fn write<T: Transaction>(
     if guarded as u64 != written {
         return Err(GuardBroken { guarded, written }.into());
     }
+    tx.affect(&UPCAST, &upcast_cells(&ops)).await?;
     follow(tx, &ops, node).await?;
     Ok(ops.written)
 }
 
-/// Writes a batch of which every guard holds, as most do: no row is looked at before it is written, and none is answered,
-/// since their number says enough. Answers whether that was so; nothing of it may be committed when it was not.
-pub(super) async fn write_undisturbed<T: Transaction>(
-    tx: &mut T,
-    batch: &[Op],
-    node: &NodeId,
-) -> Result<bool, Failure> {
+/// The parts of a batch of which every guard holds, as most do: no row is looked at before it is written, and none is
+/// answered, since the number that each part touches says enough. Nothing when something of it stands against that.
+///
+/// A database may carry the parts out as one statement, in which no two may touch the same row: what would is left to
+/// [`write`].
+pub(super) fn undisturbed(batch: &[Op], node: &NodeId) -> Option<Vec<Part>> {
     let mut ops = Standing::of(batch);
     ops.refuse_repeated(heard, Written::Duplicate);
     ops.refuse_repeated(start_key, Written::Taken);
-    if ops.written.iter().any(|written| *written != Written::Committed) {
-        return Ok(false);
+    if ops.written.iter().any(|written| *written != Written::Committed) || ops.moves().any(is_entangled) {
+        return None;
     }
-    // Revisions first, as above: two batches of two processes wait for each other and never in a circle.
-    let guarded: [(&'static Batched, Vec<Value>); 5] = [
-        (&MOVE, move_cells(&ops)),
-        (&HEAR, heard_cells(&ops)),
-        (&CONSUME, claim_cells(&ops)),
-        (&PUT_BACK, put_back_cells(&ops)),
-        (&START, start_cells(&ops)),
+    let follow = Follow::of(&ops, node, replaced);
+    // Revisions first, as in `write`: two batches of two processes wait for each other and never in a circle.
+    let parts = [
+        Part::exactly(&MOVE, move_cells(&ops)),
+        Part::exactly(&HEAR, heard_cells(&ops)),
+        Part::exactly(&REPLACE, replace_cells(&ops, node)),
+        Part::exactly(&CONSUME, ops.iter().filter(|op| !is_replacing(op)).filter_map(claim).flat_map(task_cells).collect()),
+        Part::exactly(&PUT_BACK, put_back_cells(&ops)),
+        Part::exactly(&START, start_cells(&ops)),
+        Part::exactly(&APPEND, history_cells(&ops)),
+        Part::any(&DROP_NAMED, follow.drop_named),
+        Part::any(&DROP_ALL, follow.drop_all),
+        Part::exactly(&PUT, follow.put),
+        Part::exactly(&TELL, message_cells(&ops)),
     ];
-    for (statement, cells) in guarded {
-        let expected = cells.len() / statement.columns.len();
-        if tx.affect(statement, &cells).await? != expected as u64 {
+    Some(parts.into_iter().filter(|part| !part.cells.is_empty()).collect())
+}
+
+/// A statement over rows.
+pub(super) struct Part {
+    /// The statement.
+    pub(super) statement: &'static Batched,
+    /// The rows, one behind the other.
+    pub(super) cells: Vec<Value>,
+    /// How many rows of the database it has to touch; `None` = as many as there are.
+    pub(super) touches: Option<u64>,
+}
+
+impl Part {
+    /// It touches one row for each of its own, or a guard does not hold.
+    fn exactly(statement: &'static Batched, cells: Vec<Value>) -> Self {
+        let rows = cells.len() / statement.columns.len();
+        Part { statement, cells, touches: Some(rows as u64) }
+    }
+
+    fn any(statement: &'static Batched, cells: Vec<Value>) -> Self {
+        Part { statement, cells, touches: None }
+    }
+
+    /// How many rows it is over.
+    pub(super) fn rows(&self) -> usize {
+        self.cells.len() / self.statement.columns.len()
+    }
+}
+
+/// Carries parts out one after the other, as long as each touches as many rows as it must. Answers whether all did.
+pub(super) async fn in_order<T: Transaction>(tx: &mut T, parts: &[Part]) -> Result<bool, sqlx::Error> {
+    for part in parts {
+        let touched = tx.affect(part.statement, &part.cells).await?;
+        if part.touches.is_some_and(|touches| touches != touched) {
             return Ok(false);
         }
     }
-    follow(tx, &ops, node).await?;
     Ok(true)
 }
 
-/// What follows from the operations that stand.
+/// Whether two parts of a batch would touch one row of this transition.
+fn is_entangled(m: &Move) -> bool {
+    m.upcast || (m.drop == Drop::All && !m.put.is_empty())
+}
+
+/// The task that takes the place of the one that a transition consumes: the row is changed instead of one taken away and
+/// another put. Of the same name if there is one, since there is only one row of a name.
+fn replacement(m: &Move) -> Option<(&TaskRef, &NewTask)> {
+    let consumed = m.consume.as_ref().filter(|_| m.drop != Drop::All)?;
+    let mut put = last_of_each_name(&m.put);
+    let first = put.next()?;
+    let same = std::iter::once(first).chain(put).find(|task| task.name == consumed.name);
+    Some((consumed, same.unwrap_or(first)))
+}
+
+fn replaced<'a>(change: &Change<'a>) -> Option<&'a NewTask> {
+    replacement(change.moved?).map(|(_, task)| task)
+}
+
+fn is_replacing(op: &Op) -> bool {
+    as_move(op).and_then(replacement).is_some()
+}
+
+/// A name that is another task's already breaks the key: the batch is then written with care.
+static REPLACE: Batched = Batched {
+    columns: &[
+        Text("instance"),
+        Text("consumed"),
+        Int("consumed_born"),
+        Int("consumed_fence"),
+        Text("name"),
+        Int("born"),
+        Text("lane"),
+        Int("due_at"),
+        Int("claims"),
+        Text("lease"),
+        Int("first_at"),
+    ],
+    sql: "/* replace */ with {d} \
+          update tasks set name = d.name, born = d.born, lane = d.lane, due_at = d.due_at, \
+          attempts = d.claims, losses = 0, doubt = 0, fence = d.claims, lease = d.lease, \
+          first_at = d.first_at, finding = null \
+          from d where tasks.instance = d.instance and tasks.name = d.consumed \
+          and tasks.born = d.consumed_born and tasks.fence = d.consumed_fence and tasks.lease is not null",
+    returning: "",
+};
+
+fn replace_cells(ops: &Standing<'_>, node: &NodeId) -> Vec<Value> {
+    let mut cells = Vec::new();
+    for m in ops.moves() {
+        if let Some((consumed, task)) = replacement(m) {
+            cells.extend(task_cells(consumed));
+            // The instance is known already.
+            cells.extend(new_task_cells(task, &m.history, node).into_iter().skip(1));
+        }
+    }
+    cells
+}
+
+/// Writes what follows from the operations that stand.
 async fn follow<T: Transaction>(tx: &mut T, ops: &Standing<'_>, node: &NodeId) -> Result<(), Failure> {
-    let (named, all) = drop_cells(ops);
+    let Follow { drop_named, drop_all, put } = Follow::of(ops, node, |_| None);
     tx.affect(unguarded::revision(&APPEND, &unguarded::APPEND), &history_cells(ops)).await?;
-    tx.affect(&DROP_NAMED, &named).await?;
-    tx.affect(&DROP_ALL, &all).await?;
-    tx.affect(&PUT, &task_cells_of(ops, node)).await?;
+    tx.affect(&DROP_NAMED, &drop_named).await?;
+    tx.affect(&DROP_ALL, &drop_all).await?;
+    tx.affect(&PUT, &put).await?;
     tx.affect(unguarded::revision(&TELL, &unguarded::TELL), &message_cells(ops)).await?;
     Ok(())
 }
@@ -202,7 +299,6 @@ static START: Batched = Batched {
     columns: &[
         Text("id"),
         Int("version"),
-        Text("order_doc"),
         Text("state_doc"),
         Text("status"),
         Text("phase"),
@@ -212,6 +308,7 @@ static START: Batched = Batched {
         Int("updated_at"),
         Int("completed_at"),
         Text("reference"),
+        Text("order_doc"),
         Text("kind"),
         Text("owner"),
         Text("start_scope"),
@@ -223,12 +320,12 @@ static START: Batched = Batched {
         Text("currency"),
     ],
     sql: "/* start */ with {d} \
-          insert into instances (id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
-          bank, amount, currency) \
-          select id, version, order_doc, state_doc, status, phase, attention, seq, hash, \
-          updated_at, completed_at, reference, kind, owner, start_scope, start_key, start_hash, created_at, \
-          bank, amount, currency from d \
+          insert into instances (id, version, state_doc, status, phase, attention, seq, hash, \
+          updated_at, completed_at, reference, order_doc, kind, owner, start_scope, start_key, start_hash, \
+          created_at, bank, amount, currency) \
+          select id, version, state_doc, status, phase, attention, seq, hash, \
+          updated_at, completed_at, reference, order_doc, kind, owner, start_scope, start_key, start_hash, \
+          created_at, bank, amount, currency from d \
           where id is not null order by start_scope, start_key \
           on conflict do nothing",
     returning: "id",
@@ -240,6 +337,7 @@ fn start_cells(ops: &Standing<'_>) -> Vec<Value> {
         let instance = &start.instance;
         cells.extend(instance_cells(instance));
         cells.extend([
+            (&instance.order).into(),
             (&instance.kind).into(),
             (&instance.owner).into(),
             (&instance.start.scope).into(),
@@ -265,7 +363,6 @@ pub(super) static MOVE: Batched = Batched {
     columns: &[
         Text("id"),
         Int("version"),
-        Text("order_doc"),
         Text("state_doc"),
         Text("status"),
         Text("phase"),
@@ -277,12 +374,24 @@ pub(super) static MOVE: Batched = Batched {
         Text("reference"),
     ],
     sql: "/* move */ with {d} \
-          update instances set version = d.version, order_doc = d.order_doc, state_doc = d.state_doc, \
+          update instances set version = d.version, state_doc = d.state_doc, \
           status = d.status, phase = d.phase, attention = d.attention, seq = d.seq, hash = d.hash, \
           updated_at = d.updated_at, completed_at = d.completed_at, reference = d.reference \
           from d where instances.id = d.id and instances.seq = d.seq - 1",
     returning: "",
 };
+
+/// An order is written once, and anew only when a later version writes it otherwise.
+static UPCAST: Batched = Batched {
+    columns: &[Text("id"), Text("order_doc")],
+    sql: "/* upcast */ with {d} update instances set order_doc = d.order_doc from d where instances.id = d.id",
+    returning: "",
+};
+
+fn upcast_cells(ops: &Standing<'_>) -> Vec<Value> {
+    let upcast = ops.moves().filter(|m| m.upcast);
+    upcast.flat_map(|m| [m.instance.id.into(), (&m.instance.order).into()]).collect()
+}
 
 /// In the order of ids, as everywhere where rows of instances are locked.
 fn move_cells(ops: &Standing<'_>) -> Vec<Value> {
@@ -347,18 +456,49 @@ static DROP_ALL: Batched = Batched {
     returning: "",
 };
 
-/// Which tasks are taken back by name, and of which instances all are.
-fn drop_cells(ops: &Standing<'_>) -> (Vec<Value>, Vec<Value>) {
-    let (mut some, mut all) = (Vec::<Value>::new(), Vec::<Value>::new());
-    for m in ops.moves() {
-        match &m.drop {
-            Drop::Named(names) => {
-                some.extend(names.iter().flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
+/// What follows from a batch in the table of tasks.
+#[derive(Default)]
+struct Follow {
+    /// Which tasks are taken back by name.
+    drop_named: Vec<Value>,
+    /// Of which instances all are.
+    drop_all: Vec<Value>,
+    /// Which are put.
+    put: Vec<Value>,
+}
+
+impl Follow {
+    /// Without the task of each change that is `apart`.
+    fn of<'a>(
+        ops: &Standing<'a>,
+        node: &NodeId,
+        apart: impl Fn(&Change<'a>) -> Option<&'a NewTask>,
+    ) -> Self {
+        let mut follow = Follow::default();
+        for m in ops.moves() {
+            match &m.drop {
+                Drop::Named(names) => {
+                    // What is consumed is gone, and what is put takes the place of its namesake.
+                    let stays = |name: &&TaskName| {
+                        m.consume.as_ref().is_none_or(|consumed| consumed.name != **name)
+                            && m.put.iter().all(|task| task.name != **name)
+                    };
+                    let named = names.iter().filter(stays);
+                    follow.drop_named.extend(named.flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
+                }
+                Drop::All => follow.drop_all.push(m.instance.id.into()),
             }
-            Drop::All => all.push(m.instance.id.into()),
         }
+        for change in ops.changes() {
+            let apart = apart(&change);
+            for task in last_of_each_name(change.put) {
+                if apart.is_none_or(|apart| !std::ptr::eq(apart, task)) {
+                    follow.put.extend(new_task_cells(task, change.history, node));
+                }
+            }
+        }
+        follow
     }
-    (some, all)
 }
 
 static PUT: Batched = Batched {
@@ -382,23 +522,18 @@ static PUT: Batched = Batched {
     returning: "",
 };
 
-fn task_cells_of(ops: &Standing<'_>, node: &NodeId) -> Vec<Value> {
-    let mut cells = Vec::new();
-    for change in ops.changes() {
-        for task in last_of_each_name(change.put) {
-            cells.extend::<[Value; 8]>([
-                change.history.instance.into(),
-                task.name.as_str().into(),
-                change.history.seq.into(),
-                task.lane.as_str().into(),
-                task.due_at.into(),
-                task.claimed.into(),
-                task.claimed.then_some(&node.0).into(),
-                task.claimed.then_some(change.history.at).into(),
-            ]);
-        }
-    }
-    cells
+/// As `PUT` has them.
+fn new_task_cells(task: &NewTask, armed_by: &HistoryRow, node: &NodeId) -> [Value; 8] {
+    [
+        armed_by.instance.into(),
+        task.name.as_str().into(),
+        armed_by.seq.into(),
+        task.lane.as_str().into(),
+        task.due_at.into(),
+        task.claimed.into(),
+        task.claimed.then_some(&node.0).into(),
+        task.claimed.then_some(armed_by.at).into(),
+    ]
 }
 
 pub(super) static TELL: Batched = Batched {
@@ -443,6 +578,8 @@ struct Standing<'a> {
 
 /// What a start and a transition have in common.
 struct Change<'a> {
+    /// The transition, unless it is a start.
+    moved: Option<&'a Move>,
     /// Whose, and of which revision.
     history: &'a HistoryRow,
     put: &'a [NewTask],
@@ -476,8 +613,11 @@ impl<'a> Standing<'a> {
 
     fn changes(&self) -> impl Iterator<Item = Change<'a>> {
         self.iter().filter_map(|op| match op {
-            Op::Start(start) => Some(Change { history: &start.history, put: &start.put, tell: &start.tell }),
-            Op::Move(m) => Some(Change { history: &m.history, put: &m.put, tell: &m.tell }),
+            Op::Start(start) => {
+                let Start { history, put, tell, .. } = &**start;
+                Some(Change { moved: None, history, put, tell })
+            }
+            Op::Move(m) => Some(Change { moved: Some(m), history: &m.history, put: &m.put, tell: &m.tell }),
             Op::PutBack(_) | Op::Discard(_) => None,
         })
     }

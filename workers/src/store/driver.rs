@@ -5,8 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use workflows::time::At;
 
+use super::Fate;
+use super::commit::Part;
 use super::statement::Batched;
 use super::value::{Row, Value};
+
+/// A write that failed.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// Whether it may be there all the same.
+    pub fate: Fate,
+    /// Why.
+    pub source: sqlx::Error,
+}
+
+impl Unwritten {
+    /// Nothing was written.
+    pub fn not_committed(source: sqlx::Error) -> Self {
+        Unwritten { fate: Fate::NotCommitted, source }
+    }
+
+    /// It may have been.
+    pub fn unknown(source: sqlx::Error) -> Self {
+        Unwritten { fate: Fate::Unknown, source }
+    }
+}
 
 /// A database.
 pub trait Driver: Send + Sync + 'static {
@@ -18,6 +41,10 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Tells the nodes whose processes are dead; nothing where there is one process.
     const DEAD_NODES: Option<&'static str>;
+
+    /// Writes parts in one transaction, in their order, when each touches as many rows as it must; otherwise, and when
+    /// a key is there already, nothing is written and the answer is `false`. No two parts touch one row.
+    fn write_exactly(&self, parts: &[Part]) -> impl Future<Output = Result<bool, Unwritten>> + Send;
 
     /// Begins one.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, sqlx::Error>> + Send;

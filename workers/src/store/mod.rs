@@ -20,6 +20,7 @@ use crate::controls::ControlStore;
 use crate::ports::Clock;
 
 mod approvals;
+mod arrays;
 mod audit;
 mod balances;
 mod claim;
@@ -256,6 +257,8 @@ pub struct Start {
 pub struct Move {
     /// The row afterwards. `seq` is the new revision: the guard is `seq - 1`.
     pub instance: Arc<Instance>,
+    /// Whether its order is written anew, in a later version. It is never changed otherwise.
+    pub upcast: bool,
     /// The claim this was performed under; consumed.
     pub consume: Option<TaskRef>,
     /// The outside event that this answers.

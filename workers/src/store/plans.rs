@@ -35,12 +35,17 @@ async fn no_statement_of_a_batch_or_a_claim_scans_a_table() {
     // The moves find nothing to move, so a second batch takes them one step further.
     commit::write(&mut tx, &whole, &node).await.unwrap();
     commit::write(&mut tx, &[Op::Move(Box::new(step(1, Drop::All)))], &node).await.unwrap();
-    let mut named = step(1, Drop::Named(vec![TaskName::stored("capture".to_owned())]));
+    let mut named = step(1, Drop::Named(vec![TaskName::stored("notify".to_owned())]));
+    named.upcast = true;
     Arc::make_mut(&mut named.instance).seq = 3;
     named.history.seq = 3;
     named.heard = None;
     named.consume = None;
     commit::write(&mut tx, &[Op::Move(Box::new(named))], &node).await.unwrap();
+    let parts = commit::undisturbed(&[Op::Start(Box::new(start())), Op::Move(Box::new(replacing()))], &node);
+    for part in parts.unwrap() {
+        tx.explain_batch(part.statement, Wanted::Number, &part.cells).await;
+    }
     claim::claim(&mut tx, &[(Lane::timers(), 5)], &node, NOW, Duration::from_secs(30)).await.unwrap();
 
     let named: std::collections::BTreeSet<_> = tx.plans.iter().map(|(name, _)| name.as_str()).collect();
@@ -57,8 +62,10 @@ async fn no_statement_of_a_batch_or_a_claim_scans_a_table() {
         "move",
         "put back",
         "put tasks",
+        "replace",
         "start",
         "tell",
+        "upcast",
     ];
     assert_eq!(named.into_iter().collect::<Vec<_>>(), expected, "each statement was seen");
     let tables = ["instances", "history", "tasks", "inbox", "outbox", " i", " t"];
@@ -174,6 +181,7 @@ fn step(id: u128, drop: Drop) -> Move {
     }];
     Move {
         instance: Arc::new(instance),
+        upcast: false,
         consume: Some(claim_of(id)),
         heard,
         history,
@@ -181,6 +189,11 @@ fn step(id: u128, drop: Drop) -> Move {
         put,
         tell: vec![Message::owner("done")],
     }
+}
+
+/// One whose claim is replaced by the next task.
+fn replacing() -> Move {
+    Move { heard: None, ..step(6, Drop::Named(vec![])) }
 }
 
 fn claim_of(id: u128) -> TaskRef {

@@ -1,17 +1,22 @@
 //! PostgreSQL: many processes on one database, row locks, one array for each column of a batch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
+use futures::future::BoxFuture;
+use sqlx::pool::PoolConnectionMetadata;
 use sqlx::{Arguments, AssertSqlSafe, Column as _, Connection, Postgres, Row as _, TypeInfo, ValueRef};
 use workflows::time::At;
 
-use super::driver::{Driver, RoundTrips, Transaction};
+use super::arrays::add_arrays;
+use super::commit::{Part, in_order};
+use super::driver::{Driver, RoundTrips, Transaction, Unwritten};
 use super::migrations;
 use super::open::{OpenError, Options};
 use super::statement::{Batched, Column, Dialect, Texts, Wanted};
-use super::value::{Row, Value};
+use super::value::{Row, Value, hex, str_of};
 
 /// An open PostgreSQL database.
 pub(super) struct PostgresDriver {
@@ -23,6 +28,7 @@ pub(super) struct PostgresDriver {
     life: PgConnectOptions,
     texts: Arc<Texts>,
     trips: Arc<RoundTrips>,
+    caution: Caution,
 }
 
 const STATEMENTS: usize = 256;
@@ -54,6 +60,9 @@ const LIMITS: [(&str, &str); 5] = [
 /// pauses of up to a fifth of this: with its default of 30 s, six seconds pass unused after the server is back.
 const PATIENCE: Duration = Duration::from_millis(2_500);
 
+/// How long a connection may have lain idle and be taken for alive.
+const IDLE: Duration = Duration::from_millis(100);
+
 /// Connections of [`Driver::look_up`]: one reads while another answer is on its way.
 const LOOKUPS: u32 = 2;
 
@@ -78,7 +87,7 @@ impl PostgresDriver {
         first.close().await.map_err(OpenError::connect)?;
 
         let limited = connect.options(LIMITS);
-        let writers = pool(options.writers).connect_with(limited.clone().options(BY_KEY));
+        let writers = pool(options.writers).before_acquire(is_still_there).connect_with(limited.clone().options(BY_KEY));
         let only_reads = limited.clone().options([("default_transaction_read_only", "on")]);
         let lookups = pool(LOOKUPS).connect_with(only_reads.clone().options(BY_KEY));
         let readers = pool(options.readers).connect_with(only_reads);
@@ -89,7 +98,75 @@ impl PostgresDriver {
             life: limited,
             texts: Arc::new(Texts::new(Dialect::Postgres)),
             trips: Arc::default(),
+            caution: Caution::new(),
         })
+    }
+}
+
+impl PostgresDriver {
+    /// In one statement and so in one exchange: it is its own transaction. A guard that does not hold, and a key that is
+    /// there already, make it fail; so does whatever else is wrong, and then nothing of it is written.
+    async fn write_at_once(&self, parts: &[Part]) -> Result<bool, Unwritten> {
+        let mut arguments = PgArguments::default();
+        for part in parts {
+            add_arrays(&mut arguments, part.statement.columns, &part.cells).map_err(Unwritten::not_committed)?;
+        }
+        for touches in parts.iter().filter_map(|part| part.touches) {
+            let touches = i64::try_from(touches).unwrap_or(i64::MAX);
+            arguments.add(touches).map_err(|error| Unwritten::not_committed(sqlx::Error::Encode(error)))?;
+        }
+        let mut connection = self.writers.acquire().await.map_err(Unwritten::not_committed)?;
+        self.trips.count();
+        let text = AssertSqlSafe(self.texts.of_all(parts, 0));
+        match sqlx::query_with(text, arguments).execute(&mut *connection).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
+                Some(code) if matches!(&*code, BROKEN_GUARD | TAKEN_KEY) => Ok(false),
+                // An error of the statement itself; anything else may have come behind the commit.
+                Some(_) if !severed(&error) => Err(Unwritten::not_committed(error)),
+                Some(_) | None => Err(Unwritten::unknown(error)),
+            },
+        }
+    }
+
+    /// Statement by statement, so that what fails before the commit is known not to be there, and a connection that died
+    /// while idle does no harm.
+    async fn write_in_order(&self, parts: &[Part]) -> Result<bool, Unwritten> {
+        let mut tx = self.begin().await.map_err(Unwritten::not_committed)?;
+        match in_order(&mut tx, parts).await {
+            Ok(true) => tx.commit().await.map(|()| true).map_err(Unwritten::unknown),
+            Ok(false) => Ok(false),
+            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => Ok(false),
+            Err(error) => Err(Unwritten::not_committed(error)),
+        }
+    }
+}
+
+/// SQLSTATE `invalid_text_representation`: what the one statement makes of a guard that does not hold.
+const BROKEN_GUARD: &str = "22P02";
+/// SQLSTATE `unique_violation`.
+const TAKEN_KEY: &str = "23505";
+
+/// After anything went wrong, so many batches are written statement by statement: whatever it was is rarely alone, and the
+/// server's log has a line for each statement that fails.
+const CAUTIOUS: u32 = 64;
+
+/// How many batches are still to be written with caution.
+#[derive(Debug)]
+struct Caution(AtomicU32);
+
+impl Caution {
+    fn new() -> Self {
+        Caution(AtomicU32::new(0))
+    }
+
+    fn take(&self) {
+        self.0.store(CAUTIOUS, Ordering::Relaxed);
+    }
+
+    fn is_due(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 }
 
@@ -101,6 +178,23 @@ impl Driver for PostgresDriver {
 
     const DEAD_NODES: Option<&'static str> =
         Some(concat!("/* dead nodes */ select n.node from nodes n where n.node <> $1 and ", is_dead!()));
+
+    async fn write_exactly(&self, parts: &[Part]) -> Result<bool, Unwritten> {
+        let written =
+            if self.caution.is_due() { self.write_in_order(parts).await } else { self.write_at_once(parts).await };
+        match written {
+            Ok(whole) => {
+                if !whole {
+                    self.caution.take();
+                }
+                Ok(whole)
+            }
+            Err(unwritten) => {
+                self.caution.take();
+                Err(unwritten)
+            }
+        }
+    }
 
     async fn begin(&self) -> Result<PostgresTransaction, sqlx::Error> {
         // A connection that died while idle shows here, where nothing has been asked yet; after each has failed once,
@@ -249,6 +343,20 @@ async fn verify_durability(connection: &mut PgConnection) -> Result<(), OpenErro
     Ok(())
 }
 
+/// A connection that died while idle is found out before anything is written on it: what is lost with it afterwards may
+/// be there or not.
+fn is_still_there(
+    connection: &mut PgConnection,
+    about: PoolConnectionMetadata,
+) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    Box::pin(async move {
+        if about.idle_for > IDLE {
+            connection.ping().await?;
+        }
+        Ok(true)
+    })
+}
+
 fn pool(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
@@ -271,6 +379,7 @@ fn arguments(values: &[Value]) -> Result<PgArguments, sqlx::Error> {
             Value::Null => arguments.add(None::<&str>),
             Value::Int(number) => arguments.add(*number),
             Value::Text(text) => arguments.add(&**text),
+            Value::Id(id) => arguments.add(str_of(&hex(*id))),
         };
         added.map_err(sqlx::Error::Encode)?;
     }
@@ -279,29 +388,8 @@ fn arguments(values: &[Value]) -> Result<PgArguments, sqlx::Error> {
 
 fn arrays(columns: &[Column], cells: &[Value]) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
-    for (n, column) in columns.iter().enumerate() {
-        let cells = cells.iter().skip(n).step_by(columns.len());
-        let added = match column {
-            Column::Text(_) => arguments.add(cells.map(as_text).collect::<Vec<_>>()),
-            Column::Int(_) => arguments.add(cells.map(as_int).collect::<Vec<_>>()),
-        };
-        added.map_err(sqlx::Error::Encode)?;
-    }
+    add_arrays(&mut arguments, columns, cells)?;
     Ok(arguments)
-}
-
-fn as_text(cell: &Value) -> Option<&str> {
-    match cell {
-        Value::Text(text) => Some(text),
-        Value::Null | Value::Int(_) => None,
-    }
-}
-
-fn as_int(cell: &Value) -> Option<i64> {
-    match cell {
-        Value::Int(number) => Some(*number),
-        Value::Null | Value::Text(_) => None,
-    }
 }
 
 fn read_row(row: &PgRow) -> Result<Row, sqlx::Error> {

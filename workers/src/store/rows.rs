@@ -50,13 +50,12 @@ pub(super) fn readable_instance(row: Row) -> Option<Instance> {
     }
 }
 
-/// What of an instance changes with each transition, its id first: id, version, `order_doc`, `state_doc`, status,
-/// phase, attention, seq, hash, `updated_at`, `completed_at`, reference.
-pub(super) fn instance_cells(instance: &Instance) -> [Value; 12] {
+/// What of an instance changes with each transition, its id first: id, version, `state_doc`, status, phase, attention,
+/// seq, hash, `updated_at`, `completed_at`, reference.
+pub(super) fn instance_cells(instance: &Instance) -> [Value; 11] {
     [
         instance.id.into(),
         instance.version.into(),
-        (&instance.order).into(),
         (&instance.state).into(),
         instance.status.as_str().into(),
         (&instance.phase).into(),

@@ -12,7 +12,7 @@ use workflows::time::At;
 
 use super::claim::claim;
 use super::commit::{self, Failure};
-use super::driver::{Driver, Transaction};
+use super::driver::{Driver, Transaction, Unwritten};
 use super::gather::{Gather, Reading};
 use super::listing::{conditions, listing};
 use super::postgres::is_dead;
@@ -87,25 +87,34 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
         const DOING: &str = "commit a batch";
-        let (mut attempt, mut undisturbed) = (1, !unguarded::is_planted());
+        let whole = if unguarded::is_planted() { None } else { commit::undisturbed(batch, node) };
+        if let Some(parts) = whole {
+            if parts.is_empty() {
+                return Ok(vec![Written::Committed; batch.len()]);
+            }
+            match self.driver.write_exactly(&parts).await {
+                Ok(true) => return Ok(vec![Written::Committed; batch.len()]),
+                // Some guard does not hold: which one is found out with care.
+                Ok(false) => {}
+                Err(Unwritten { fate: Fate::NotCommitted, source }) if deadlocked(&source) => {}
+                Err(Unwritten { fate, source }) => return Err(Trouble { doing: DOING, fate, source: source.into() }),
+            }
+        }
+        let mut attempt = 1;
         loop {
             let mut tx = self.begin(DOING).await?;
-            let written = if undisturbed {
-                commit::write_undisturbed(&mut tx, batch, node)
-                    .await
-                    .map(|whole| whole.then(|| vec![Written::Committed; batch.len()]))
-            } else {
-                commit::write(&mut tx, batch, node).await.map(Some)
-            };
-            match written {
-                Ok(Some(written)) => {
+            match commit::write(&mut tx, batch, node).await {
+                Ok(written) => {
                     finish(DOING, tx).await?;
                     return Ok(written);
                 }
-                // Some guard does not hold: which one is found out with care.
-                Ok(None) => undisturbed = false,
-                Err(failure) if deadlocked(&failure) && attempt < DEADLOCK_ATTEMPTS => attempt += 1,
-                Err(failure) => return Err(not_committed(DOING)(failure)),
+                Err(failure) => {
+                    let again = failure.downcast_ref().is_some_and(deadlocked) && attempt < DEADLOCK_ATTEMPTS;
+                    if !again {
+                        return Err(not_committed(DOING)(failure));
+                    }
+                    attempt += 1;
+                }
             }
         }
     }
@@ -526,9 +535,8 @@ pub(super) fn lost(doing: &'static str) -> impl Fn(sqlx::Error) -> Trouble {
 
 /// Whether PostgreSQL chose this transaction to break a circle of waiting ones (SQLSTATE `deadlock_detected`,
 /// `serialization_failure`).
-fn deadlocked(failure: &Failure) -> bool {
-    let code = failure.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-    code.and_then(sqlx::error::DatabaseError::code).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
+fn deadlocked(failure: &sqlx::Error) -> bool {
+    failure.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
 }
 
 #[cfg(test)]

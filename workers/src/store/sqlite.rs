@@ -10,14 +10,16 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
     SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Arguments, AssertSqlSafe, Connection, Row as _, Sqlite, TypeInfo, ValueRef};
+use futures::TryStreamExt;
+use sqlx::{Arguments, AssertSqlSafe, Connection, Either, Executor, Row as _, Sqlite, TypeInfo, ValueRef};
 use workflows::time::At;
 
-use super::driver::{Driver, RoundTrips, Transaction};
+use super::commit::{Part, in_order};
+use super::driver::{Driver, RoundTrips, Transaction, Unwritten};
 use super::migrations;
 use super::open::{OpenError, Options, Purpose};
 use super::statement::{Batched, CHUNK, Dialect, Texts, Wanted, padded};
-use super::value::{Row, Value};
+use super::value::{Row, Value, hex, str_of};
 
 /// An open SQLite file.
 pub(super) struct SqliteDriver {
@@ -95,6 +97,21 @@ impl Driver for SqliteDriver {
 
     const DEAD_NODES: Option<&'static str> = None;
 
+    async fn write_exactly(&self, parts: &[Part]) -> Result<bool, Unwritten> {
+        let mut tx = self.begin().await.map_err(Unwritten::not_committed)?;
+        let whole = if parts.iter().all(|part| part.rows() <= CHUNK) {
+            tx.all_at_once(parts).await
+        } else {
+            in_order(&mut tx, parts).await
+        };
+        match whole {
+            Ok(true) => tx.commit().await.map(|()| true).map_err(Unwritten::unknown),
+            Ok(false) => Ok(false),
+            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => Ok(false),
+            Err(error) => Err(Unwritten::not_committed(error)),
+        }
+    }
+
     async fn begin(&self) -> Result<SqliteTransaction, sqlx::Error> {
         self.trips.count();
         Ok(SqliteTransaction {
@@ -159,6 +176,34 @@ pub(super) struct SqliteTransaction {
 }
 
 impl SqliteTransaction {
+    /// Carries parts out in one go: each exchange with the connection's thread costs more than most statements. All are
+    /// padded to one size, so that few texts exist.
+    async fn all_at_once(&mut self, parts: &[Part]) -> Result<bool, sqlx::Error> {
+        let rows = padded(parts.iter().map(Part::rows).max().unwrap_or(1));
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(parts.iter().map(|part| part.statement.columns.len()).sum::<usize>() * rows, 0);
+        for part in parts {
+            for cell in &part.cells {
+                add(&mut arguments, cell)?;
+            }
+            for _ in part.cells.len()..rows * part.statement.columns.len() {
+                add(&mut arguments, &Value::Null)?;
+            }
+        }
+        self.trips.count();
+        let text = self.texts.of_all(parts, rows);
+        let query = sqlx::query_with(AssertSqlSafe(text), arguments);
+        let mut results = Executor::fetch_many(&mut *self.inner, query);
+        let mut expected = parts.iter();
+        let mut whole = true;
+        while let Some(result) = results.try_next().await? {
+            let Either::Left(done) = result else { continue };
+            let touches = expected.next().and_then(|part| part.touches);
+            whole &= touches.is_none_or(|touches| touches == done.rows_affected());
+        }
+        Ok(whole && expected.next().is_none())
+    }
+
     #[cfg(test)]
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.inner
@@ -301,6 +346,7 @@ fn add(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::Error
         Value::Null => Arguments::add(arguments, None::<i64>),
         Value::Int(number) => Arguments::add(arguments, *number),
         Value::Text(text) => Arguments::add(arguments, Arc::clone(text)),
+        Value::Id(id) => Arguments::add(arguments, Arc::<str>::from(str_of(&hex(*id)))),
     };
     added.map_err(sqlx::Error::Encode)
 }

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::commit::Part;
+
 /// Which database a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -73,9 +75,14 @@ impl Dialect {
         text
     }
 
+    /// The text of a batched statement that answers nothing, with its parameters numbered from `first` on.
+    fn numbered(self, statement: &Batched, first: usize) -> String {
+        self.plain(&statement.sql.replace("{d}", &self.relation(statement.columns, 0, first)))
+    }
+
     /// The text of a batched statement; `rows` matters to SQLite alone.
     pub fn batched(self, statement: &Batched, wanted: Wanted, rows: usize) -> String {
-        let mut sql = statement.sql.replace("{d}", &self.relation(statement.columns, rows));
+        let mut sql = statement.sql.replace("{d}", &self.relation(statement.columns, rows, 1));
         if wanted == Wanted::Rows && !statement.returning.is_empty() {
             sql.push_str(" returning ");
             sql.push_str(statement.returning);
@@ -83,7 +90,7 @@ impl Dialect {
         self.plain(&sql)
     }
 
-    fn relation(self, columns: &[Column], rows: usize) -> String {
+    fn relation(self, columns: &[Column], rows: usize, first: usize) -> String {
         let mut text = "d(".to_owned();
         separated(&mut text, columns.iter(), |text, column| text.push_str(column.name()));
         match self {
@@ -94,7 +101,7 @@ impl Dialect {
             }
             Dialect::Postgres => {
                 text.push_str(") as (select * from unnest(");
-                separated(&mut text, (1..).zip(columns), |text, (n, column)| {
+                separated(&mut text, (first..).zip(columns), |text, (n, column)| {
                     // Writing to a string cannot fail.
                     let _ = write!(text, "${n}::{}[]", column.postgres_type());
                 });
@@ -103,6 +110,13 @@ impl Dialect {
         }
         text.push(')');
         text
+    }
+}
+
+impl Batched {
+    /// Its name: the comment that its text begins with.
+    fn name(&self) -> &'static str {
+        self.sql.split_once("*/").map_or(self.sql, |(name, _)| name)
     }
 }
 
@@ -124,17 +138,21 @@ impl Column {
 /// Which text: of which statement, what is wanted of it, for how many rows.
 type Made = (&'static str, Wanted, usize);
 
+/// The same of several statements in a row: by their comments, which name them, and whether their numbers matter.
+type MadeOfAll = (Vec<(&'static str, bool)>, usize);
+
 /// Texts of batched statements, each made once.
 #[derive(Debug)]
 pub struct Texts {
     dialect: Dialect,
     made: Mutex<HashMap<Made, Arc<str>>>,
+    of_all: Mutex<HashMap<MadeOfAll, Arc<str>>>,
 }
 
 impl Texts {
     /// None yet.
     pub fn new(dialect: Dialect) -> Self {
-        Texts { dialect, made: Mutex::default() }
+        Texts { dialect, made: Mutex::default(), of_all: Mutex::default() }
     }
 
     /// The text for so many rows of `d`.
@@ -145,12 +163,61 @@ impl Texts {
             .or_insert_with(|| self.dialect.batched(statement, wanted, rows).into());
         Arc::clone(text)
     }
+
+    /// The text of several parts that are carried out together; `rows` matters to SQLite alone.
+    pub fn of_all(&self, parts: &[Part], rows: usize) -> Arc<str> {
+        let named = parts.iter().map(|part| (part.statement.name(), part.touches.is_some())).collect();
+        let mut made = self.of_all.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = made.entry((named, rows)).or_insert_with(|| match self.dialect {
+            Dialect::Sqlite => in_a_row(parts, rows).into(),
+            Dialect::Postgres => in_one(parts).into(),
+        });
+        Arc::clone(text)
+    }
 }
 
-fn separated<T>(text: &mut String, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut String, T)) {
+/// One statement after the other.
+fn in_a_row(parts: &[Part], rows: usize) -> String {
+    let text = |part: &Part| Dialect::Sqlite.batched(part.statement, Wanted::Number, rows);
+    parts.iter().map(text).collect::<Vec<_>>().join("; ")
+}
+
+/// One statement of which each part is a step: with the arrays of every part for parameters, then the number of rows that
+/// each part has to touch whose number matters. It fails where one touches another number.
+fn in_one(parts: &[Part]) -> String {
+    let (mut steps, mut first) = (String::new(), 1);
+    for (n, part) in parts.iter().enumerate() {
+        let step = Dialect::Postgres.numbered(part.statement, first);
+        let comma = if n == 0 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(steps, "{comma}p{n} as ({step} returning 1)");
+        first += part.statement.columns.len();
+    }
+    let counted = parts.iter().enumerate().filter(|(_, part)| part.touches.is_some());
+    let mut held = String::new();
+    separated_by(&mut held, " and ", (first..).zip(counted), |text, (parameter, (n, _))| {
+        let _ = write!(text, "(select count(*) from p{n}) = ${parameter}");
+    });
+    let held = if held.is_empty() { "true" } else { &held };
+    format!(
+        "/* write */ with {steps} select cast(case when {held} then '1' \
+         else 'a guard of this batch does not hold; it is written anew with care' end as bigint)"
+    )
+}
+
+fn separated<T>(text: &mut String, items: impl Iterator<Item = T>, write: impl FnMut(&mut String, T)) {
+    separated_by(text, ", ", items, write);
+}
+
+fn separated_by<T>(
+    text: &mut String,
+    by: &str,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut String, T),
+) {
     for (n, item) in items.enumerate() {
         if n > 0 {
-            text.push_str(", ");
+            text.push_str(by);
         }
         write(text, item);
     }

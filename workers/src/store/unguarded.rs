@@ -42,7 +42,7 @@ static CONSUME: Batched = Batched {
 pub(super) static MOVE: Batched = Batched {
     columns: super::commit::MOVE.columns,
     sql: "/* move any */ with {d} \
-          update instances set version = d.version, order_doc = d.order_doc, state_doc = d.state_doc, \
+          update instances set version = d.version, state_doc = d.state_doc, \
           status = d.status, phase = d.phase, attention = d.attention, seq = d.seq, hash = d.hash, \
           updated_at = d.updated_at, completed_at = d.completed_at, reference = d.reference \
           from d where instances.id = d.id",

@@ -13,8 +13,10 @@ pub enum Value {
     Null,
     /// A number, a truth (0 or 1) or a time in microseconds.
     Int(i64),
-    /// Text, ids included.
+    /// Text.
     Text(Arc<str>),
+    /// The id of an instance, on its way to be text.
+    Id(WorkflowId),
 }
 
 /// A row of an answer, read from left to right.
@@ -45,7 +47,7 @@ impl Row {
         match self.0.next() {
             Some(Value::Text(text)) => Ok(Some(text)),
             Some(Value::Null) => Ok(None),
-            Some(Value::Int(_)) | None => Err(Misread { expected: "text" }),
+            Some(Value::Int(_) | Value::Id(_)) | None => Err(Misread { expected: "text" }),
         }
     }
 
@@ -59,7 +61,7 @@ impl Row {
         match self.0.next() {
             Some(Value::Int(number)) => Ok(Some(number)),
             Some(Value::Null) => Ok(None),
-            Some(Value::Text(_)) | None => Err(Misread { expected: "a number" }),
+            Some(Value::Text(_) | Value::Id(_)) | None => Err(Misread { expected: "a number" }),
         }
     }
 
@@ -93,7 +95,7 @@ impl Row {
     pub fn peek_workflow(&self) -> Option<WorkflowId> {
         match self.0.as_slice().first() {
             Some(Value::Text(text)) => workflow(text),
-            Some(Value::Null | Value::Int(_)) | None => None,
+            Some(Value::Null | Value::Int(_) | Value::Id(_)) | None => None,
         }
     }
 
@@ -106,6 +108,21 @@ impl Row {
     pub fn maybe_parsed<T: FromStr>(&mut self, expected: &'static str) -> Result<Option<T>, Misread> {
         self.maybe_text()?.map(|text| text.parse()).transpose().map_err(|_| Misread { expected })
     }
+}
+
+/// An id as it is stored: 32 hex digits.
+pub fn hex(id: WorkflowId) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut digits = [0; 32];
+    for (two, byte) in digits.chunks_exact_mut(2).zip(id.to_bytes()) {
+        two.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    digits
+}
+
+/// Digits as text.
+pub fn str_of(digits: &[u8; 32]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
 }
 
 fn workflow(text: &str) -> Option<WorkflowId> {
@@ -150,7 +167,7 @@ impl From<&Arc<str>> for Value {
 
 impl From<WorkflowId> for Value {
     fn from(id: WorkflowId) -> Self {
-        Value::Text(format!("{:032x}", id.as_u128()).into())
+        Value::Id(id)
     }
 }
 
