@@ -1,12 +1,13 @@
 //! Group commit: everything that is written at the same time shares one transaction and one fsync.
 //!
-//! Operations queue while a commit is in flight and go into the next one together. Nobody is answered before the
-//! commit that holds their row. The cost of a transition falls as load rises, and a lone one never waits.
+//! Operations queue while commits are in flight and go into the next one together. Nobody is answered before the
+//! commit that holds their row. The cost of a transition falls as load rises, and a lone one never waits. Where the store
+//! takes several commits at a time, one is made ready and told of while another is on its way to the disk.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use workflows::engine::{Audience, Message};
 use workflows::ids::WorkflowId;
 
@@ -39,8 +40,10 @@ impl Committer {
     pub(crate) fn start(store: Arc<dyn Store>, node: NodeId, hub: Arc<Hub>, wake: Arc<Wake>) -> Self {
         let (queue, inbox) = mpsc::channel(QUEUE);
         let meters = Arc::<Meters>::default();
-        let counted = Arc::clone(&meters);
-        tokio::spawn(Loop { store, node, hub, wake, inbox, deferred: vec![], meters: counted }.run());
+        let at_once = store.commits_at_once();
+        let desk = Arc::new(Desk { store, node, hub, wake, meters: Arc::clone(&meters) });
+        let free = Arc::new(Semaphore::new(at_once));
+        tokio::spawn(Loop { desk, inbox, deferred: vec![], free, alone: at_once == 1 }.run());
         Committer { queue, meters }
     }
 
@@ -64,18 +67,29 @@ impl Committer {
 }
 
 struct Loop {
+    desk: Arc<Desk>,
+    inbox: mpsc::Receiver<Pending>,
+    deferred: Vec<Pending>,
+    /// Commits that may still begin.
+    free: Arc<Semaphore>,
+    /// Whether there is one at a time.
+    alone: bool,
+}
+
+/// What commits a batch.
+struct Desk {
     store: Arc<dyn Store>,
     node: NodeId,
     hub: Arc<Hub>,
     wake: Arc<Wake>,
-    inbox: mpsc::Receiver<Pending>,
-    deferred: Vec<Pending>,
     meters: Arc<Meters>,
 }
 
 impl Loop {
     async fn run(mut self) {
         loop {
+            // What comes while all are under way goes into the next one.
+            let Ok(place) = Arc::clone(&self.free).acquire_owned().await else { return };
             let mut waiting = std::mem::take(&mut self.deferred);
             if waiting.is_empty() && self.inbox.recv_many(&mut waiting, BATCH).await == 0 {
                 return;
@@ -85,12 +99,21 @@ impl Loop {
                 waiting.push(pending);
             }
             let (ops, answers) = self.batch(waiting);
-            self.commit(ops, answers).await;
+            let desk = Arc::clone(&self.desk);
+            let committing = async move {
+                desk.commit(ops, answers).await;
+                drop(place);
+            };
+            if self.alone {
+                committing.await;
+            } else {
+                tokio::spawn(committing);
+            }
         }
     }
 
     /// Takes at most one operation of each instance; the others wait for the next round, where their revision will
-    /// prove stale and be decided anew.
+    /// prove stale and be decided anew. So will that of one whose instance is in a commit under way.
     fn batch(&mut self, waiting: Vec<Pending>) -> (Vec<Op>, Vec<oneshot::Sender<Result<Written, Fate>>>) {
         let mut instances = HashSet::with_capacity(waiting.len());
         let mut ops = Vec::with_capacity(waiting.len());
@@ -105,15 +128,19 @@ impl Loop {
         }
         (ops, answers)
     }
+}
 
+impl Desk {
     async fn commit(&self, ops: Vec<Op>, answers: Vec<oneshot::Sender<Result<Written, Fate>>>) {
         let results = match self.store.commit(&ops, &self.node).await {
             Ok(written) => written.into_iter().map(Ok).collect(),
             Err(trouble) => self.one_by_one(&ops, &trouble).await,
         };
         for ((op, result), answer) in ops.iter().zip(results).zip(answers) {
-            if matches!(result, Ok(Written::Committed)) {
-                self.spread(op);
+            match result {
+                Ok(Written::Committed) => self.spread(op),
+                Err(Fate::Unknown) => self.hub.is_doubtful(),
+                Ok(Written::Stale | Written::Duplicate | Written::Taken) | Err(Fate::NotCommitted) => {}
             }
             // A sender that stopped waiting reads the store when it comes back.
             let _ = answer.send(result);

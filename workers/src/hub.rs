@@ -1,7 +1,8 @@
-//! Who waits for which instance in this process. A hint, never the truth: whoever waits also reads the store now and
-//! then, since the instance may move in another process.
+//! Who waits for which instance in this process, and what was committed here last. A hint, never the truth: whoever waits
+//! also reads the store now and then, since the instance may move in another process.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +11,49 @@ use workflows::ids::WorkflowId;
 
 use crate::store::Instance;
 
-/// The instances that somebody waits for.
+/// Instances of one generation of what is remembered; there are two.
+const GENERATION: usize = 2_048;
+
+/// The instances that somebody waits for, and those that moved here last.
 #[derive(Default)]
 pub struct Hub {
     waiting: Mutex<HashMap<WorkflowId, watch::Sender<Option<Arc<Instance>>>>>,
+    recent: Mutex<Recent>,
+    /// Set for good when the store did not say what became of a commit: what is remembered may then be older than what
+    /// is there.
+    doubtful: AtomicBool,
+}
+
+/// Instances that moved here and have not ended, the latest of them.
+#[derive(Default)]
+struct Recent {
+    young: HashMap<WorkflowId, Arc<Instance>>,
+    old: HashMap<WorkflowId, Arc<Instance>>,
+}
+
+impl Recent {
+    fn get(&self, id: WorkflowId) -> Option<&Arc<Instance>> {
+        self.young.get(&id).or_else(|| self.old.get(&id))
+    }
+
+    fn put(&mut self, instance: &Arc<Instance>) {
+        let id = instance.id;
+        if self.get(id).is_some_and(|known| known.seq > instance.seq) {
+            return;
+        }
+        if instance.status.is_final() {
+            return self.forget(id);
+        }
+        if self.young.len() >= GENERATION && !self.young.contains_key(&id) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, Arc::clone(instance));
+    }
+
+    fn forget(&mut self, id: WorkflowId) {
+        self.young.remove(&id);
+        self.old.remove(&id);
+    }
 }
 
 impl Hub {
@@ -25,6 +65,7 @@ impl Hub {
 
     /// An instance was committed.
     pub(crate) fn publish(&self, instance: &Arc<Instance>) {
+        self.recent().put(instance);
         if let Some(sender) = self.lock().get(&instance.id) {
             sender.send_modify(|newest| {
                 if newest.as_ref().is_none_or(|newest| newest.seq < instance.seq) {
@@ -32,6 +73,25 @@ impl Hub {
                 }
             });
         }
+    }
+
+    /// The revision of an instance that was committed here last, while it is remembered.
+    pub(crate) fn newest_here(&self, id: WorkflowId) -> Option<Arc<Instance>> {
+        self.recent().get(id).cloned()
+    }
+
+    /// The same where it is certainly the newest of all, as long as nobody else changes instances.
+    pub(crate) fn certain(&self, id: WorkflowId) -> Option<Arc<Instance>> {
+        if self.doubtful.load(Ordering::Acquire) { None } else { self.newest_here(id) }
+    }
+
+    /// Nobody knows what became of a commit.
+    pub(crate) fn is_doubtful(&self) {
+        self.doubtful.store(true, Ordering::Release);
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<WorkflowId, watch::Sender<Option<Arc<Instance>>>>> {

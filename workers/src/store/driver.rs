@@ -39,6 +39,12 @@ pub trait Driver: Send + Sync + 'static {
     /// What others see for as long as this process lives, and no longer.
     type Life: Send;
 
+    /// See [`super::Store::is_ours_alone`].
+    fn is_ours_alone(&self) -> bool;
+
+    /// See [`super::Store::commits_at_once`].
+    const COMMITS_AT_ONCE: usize;
+
     /// Tells the nodes whose processes are dead; nothing where there is one process.
     const DEAD_NODES: Option<&'static str>;
 

@@ -70,6 +70,16 @@ pub trait Store: ControlStore {
     /// before it acts.
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble>;
 
+    /// Whether nobody else can change an instance as long as this process lives.
+    fn is_ours_alone(&self) -> bool {
+        false
+    }
+
+    /// How many commits may be under way at a time, for the best use of the database.
+    fn commits_at_once(&self) -> usize {
+        1
+    }
+
     /// Every lane that holds a task, with the time its earliest one is due, and the revision of the controls; and, when
     /// asked to `look`, whether another node seems to be dead. One query, whatever the backlog.
     async fn overview(&self, look: Look) -> Result<Overview, Trouble>;

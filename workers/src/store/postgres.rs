@@ -61,7 +61,7 @@ const LIMITS: [(&str, &str); 5] = [
 const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// How long a connection may have lain idle and be taken for alive.
-const IDLE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_millis(5);
 
 /// Connections of [`Driver::look_up`]: one reads while another answer is on its way.
 const LOOKUPS: u32 = 2;
@@ -176,8 +176,15 @@ impl Driver for PostgresDriver {
     /// moment in which the process' end closes the connection; while the process merely stands still, it is held.
     type Life = PgListener;
 
+    /// While one waits for the disk, others are executed; with more, each holds less.
+    const COMMITS_AT_ONCE: usize = 2;
+
     const DEAD_NODES: Option<&'static str> =
         Some(concat!("/* dead nodes */ select n.node from nodes n where n.node <> $1 and ", is_dead!()));
+
+    fn is_ours_alone(&self) -> bool {
+        false
+    }
 
     async fn write_exactly(&self, parts: &[Part]) -> Result<bool, Unwritten> {
         let written =

@@ -85,6 +85,14 @@ impl<D: Driver> Store for SqlStore<D> {
         Arc::clone(&self.clock)
     }
 
+    fn is_ours_alone(&self) -> bool {
+        self.driver.is_ours_alone()
+    }
+
+    fn commits_at_once(&self) -> usize {
+        D::COMMITS_AT_ONCE
+    }
+
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
         const DOING: &str = "commit a batch";
         let whole = if unguarded::is_planted() { None } else { commit::undisturbed(batch, node) };

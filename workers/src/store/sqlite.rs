@@ -29,7 +29,7 @@ pub(super) struct SqliteDriver {
     texts: Arc<Texts>,
     trips: Arc<RoundTrips>,
     /// Held for as long as this process is the file's engine.
-    _only_engine: Option<File>,
+    only_engine: Option<File>,
 }
 
 /// How long a connection waits for another one's lock. Only a checkpoint of a reader's leftovers makes it wait at all.
@@ -85,7 +85,7 @@ impl SqliteDriver {
             readers,
             texts: Arc::new(Texts::new(Dialect::Sqlite)),
             trips: Arc::default(),
-            _only_engine: only_engine,
+            only_engine,
         })
     }
 }
@@ -95,7 +95,14 @@ impl Driver for SqliteDriver {
     /// The lock on the file says that it lives.
     type Life = ();
 
+    /// There is one writer: while it works, the next batch is made ready for it.
+    const COMMITS_AT_ONCE: usize = 2;
+
     const DEAD_NODES: Option<&'static str> = None;
+
+    fn is_ours_alone(&self) -> bool {
+        self.only_engine.is_some()
+    }
 
     async fn write_exactly(&self, parts: &[Part]) -> Result<bool, Unwritten> {
         let mut tx = self.begin().await.map_err(Unwritten::not_committed)?;
