@@ -30,8 +30,7 @@ pub fn start(log: &Log) -> Flush {
         .with_ansi(terminal)
         .with_writer(Out(Arc::clone(&lines)));
     // An error means that somebody set a subscriber before, in a test for instance.
-    let _ =
-        if log.json { subscriber.json().flatten_event(true).try_init() } else { subscriber.try_init() };
+    let _ = if log.json { subscriber.json().flatten_event(true).try_init() } else { subscriber.try_init() };
     let writing = Arc::clone(&lines);
     // Without a thread for it, every line is written when the next warning comes, or enough of them.
     let _ = thread::Builder::new().name("log".to_owned()).spawn(move || writing.write_now_and_then());

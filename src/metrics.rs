@@ -13,6 +13,7 @@ use axum::routing::get;
 use workers::controls::breaker::Stance;
 use workers::controls::{BreakerId, Controls, Operation};
 use workers::engine::Engine;
+use workers::meters::Spans;
 use workers::scanner::{Scanner, Violation};
 use workers::store::Backlog;
 use workflows::time::At;
@@ -70,6 +71,8 @@ impl Metrics {
             let samples = counts.iter().map(|(word, count)| (&**word, *count));
             family(&mut text, (name, "counter", help), label, samples);
         }
+        let about = ("sluse_claim_seconds", "How long the database took to claim due tasks.");
+        histogram(&mut text, about, &meters.claims);
         let Some(scanner) = &self.scanner else { return text };
         let found = scanner.last();
         let violations = Violation::ALL.map(|violation| (violation.word(), found.count(violation) as u64));
@@ -190,6 +193,17 @@ fn gauge(text: &mut String, (name, help): (&str, &str), samples: impl Iterator<I
     for (labels, value) in samples {
         let _ = writeln!(text, "{name}{labels} {value}");
     }
+}
+
+fn histogram(text: &mut String, (name, help): (&str, &str), spans: &Spans) {
+    let (bounded, all) = spans.at_most();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
+    for (bound, count) in bounded {
+        let _ = writeln!(text, "{name}_bucket{{le=\"{}\"}} {count}", bound.as_secs_f64());
+    }
+    let _ = writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {all}");
+    let _ = writeln!(text, "{name}_sum {}\n{name}_count {all}", spans.total().as_secs_f64());
 }
 
 fn family<'a>(

@@ -38,7 +38,7 @@ settings! {
         JWT_AUDIENCE = Nothing, "Required value of the claim aud; not checked when unset.";
     }
     "Workers" {
-        WORKERS = Text("256"), "Steps under way at once in this process; 0 makes it a front-end only.";
+        WORKERS = Text("1024"), "Steps under way at once in this process; 0 makes it a front-end only.";
         LEASE_MS = Text("10000"), "How long a step stays claimed by a worker that fell silent.";
         SCANNER_MS = Text("60000"), "How often a working process looks for what cannot be and mends it.";
     }

@@ -29,6 +29,8 @@ use super::validation::{Faults, Given};
 
 /// How long the signal is waited for when nobody says.
 const PATIENCE: u32 = 300;
+/// The longest that a step may take, in milliseconds: less than an attempt at one.
+const LONGEST_WORK: u32 = 4_000;
 
 /// The routes.
 pub fn routes() -> Router<App> {
@@ -45,6 +47,9 @@ struct StartRequest {
     /// Seconds until it gives the signal up; 300 when absent.
     #[serde(default)]
     patience: Given<u32>,
+    /// Milliseconds that each step takes; 0 when absent.
+    #[serde(default)]
+    work_ms: Given<u32>,
 }
 
 /// Where a workflow stands.
@@ -66,13 +71,18 @@ async fn start(
     is_backend(&caller)?;
     let mut faults = Faults::default();
     let patience = faults.optional("patience", request.patience).unwrap_or(PATIENCE);
+    let work_ms = faults.optional("workMs", request.work_ms).unwrap_or_default();
+    if work_ms > LONGEST_WORK {
+        faults.add("workMs", "must be at most 4000");
+    }
     faults.finish()?;
-    let key = key.start_key(&caller, "bench", &patience)?;
+    let key = key.start_key(&caller, "bench", &(patience, work_ms))?;
     let body_hash = key.body_hash.clone();
     let id = WorkflowId::new(app.engine.ids().ordered());
     let watch = app.engine.watch(id);
     let started = if app.engine.accepting() {
-        let order = Order { patience: Duration::from_secs(patience.into()) };
+        let work = Duration::from_millis(work_ms.into());
+        let order = Order { patience: Duration::from_secs(patience.into()), work };
         app.engine.start::<Bench>(id, &caller.subject, key, &caller.subject, order).await?
     } else {
         let earlier = app.engine.started(&key.scope, &key.key).await?;

@@ -58,8 +58,8 @@ use workers::controls::Controls;
 use workers::engine::Engine;
 use workers::registry::Registry;
 
-pub use auth::{KEY_PREFIX, Role, TokenRules, key_hash};
 pub use around::Around;
+pub use auth::{KEY_PREFIX, Role, TokenRules, key_hash};
 pub use callback::Callback;
 pub use payments::terms;
 pub(crate) use transaction::{KINDS, Payment};

@@ -9,8 +9,8 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use workers::controls::PispMode;
 use workers::Watch;
+use workers::controls::PispMode;
 use workers::engine::Started;
 use workers::registry::{BankAccount, User};
 use workers::store::{Instance, StartKey};
@@ -266,7 +266,12 @@ pub fn answer(status: StatusCode, instance: &Instance, prefer: Prefer) -> Result
     Ok(response)
 }
 
-async fn replay(app: &App, earlier: Arc<Instance>, body_hash: &str, prefer: Prefer) -> Result<Response, Problem> {
+async fn replay(
+    app: &App,
+    earlier: Arc<Instance>,
+    body_hash: &str,
+    prefer: Prefer,
+) -> Result<Response, Problem> {
     if *earlier.start.body_hash != *body_hash {
         return Err(Code::IdempotencyKeyReused.into());
     }

@@ -26,7 +26,8 @@ impl Named {
         if let Ok(header) = HeaderValue::from_str(&id) {
             request.headers_mut().insert(X_REQUEST_ID, header);
         }
-        let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+        let span =
+            tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
         Named { id, span, begun: app.engine.now() }
     }
 

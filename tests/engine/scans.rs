@@ -341,7 +341,16 @@ async fn overwrite(
     .chained(&previous);
     instance.hash = Arc::clone(&history.hash);
     let instance = Arc::new(instance);
-    let damage = Move { instance, upcast: false, consume: None, heard: None, history, drop: Drop::All, put, tell: vec![] };
+    let damage = Move {
+        instance,
+        upcast: false,
+        consume: None,
+        heard: None,
+        history,
+        drop: Drop::All,
+        put,
+        tell: vec![],
+    };
     let written = on.store.commit(&[Op::Move(Box::new(damage))], &NodeId("vandal".into())).await.unwrap();
     assert_eq!(written, [Written::Committed]);
 }

@@ -281,7 +281,7 @@ impl Provider for Counting {
             )
             | Call::Consents(_)
             | Call::Prices(_)
-            | Call::Nothing => stands(TransactionStatus::Rcvd),
+            | Call::Nothing { .. } => stands(TransactionStatus::Rcvd),
         }
     }
 }

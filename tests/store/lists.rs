@@ -12,8 +12,10 @@ use crate::subject::Subject;
 pub async fn a_list_filters_and_pages_newest_first(on: &Subject) {
     let made = |n: u128| {
         let mut start = order(n);
-        Arc::make_mut(&mut start.instance).owner = if n.is_multiple_of(2) { "usr_even".into() } else { "usr_odd".into() };
-        Arc::make_mut(&mut start.instance).kind = if n < 5 { "remittance".into() } else { "qr_payment".into() };
+        Arc::make_mut(&mut start.instance).owner =
+            if n.is_multiple_of(2) { "usr_even".into() } else { "usr_odd".into() };
+        Arc::make_mut(&mut start.instance).kind =
+            if n < 5 { "remittance".into() } else { "qr_payment".into() };
         Arc::make_mut(&mut start.instance).status = Status::ALL[usize::try_from(n % 5).unwrap()];
         Arc::make_mut(&mut start.instance).attention = (n == 7).then(|| "look".into());
         Arc::make_mut(&mut start.instance).created_at = T0.plus(TICK * u32::try_from(n).unwrap());

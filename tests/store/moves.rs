@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use workers::store::{Claimed, Drop, Filter, Instance, Move, NewTask, Op, PutBack, TaskRef, Verdict, Written};
+use workers::store::{
+    Claimed, Drop, Filter, Instance, Move, NewTask, Op, PutBack, TaskRef, Verdict, Written,
+};
 use workflows::engine::Status;
 
 use crate::made::{

@@ -52,6 +52,11 @@ impl Committer {
         &self.meters
     }
 
+    /// The same, to be kept.
+    pub(crate) fn shared_meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.meters)
+    }
+
     /// Commits one operation together with whatever else is waiting.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use crate::controls::{
     AT_ONCE, Controls, Gate, Granted, Snapshot, Trial, is_parked, is_queue, queue_before, turns_away,
 };
 use crate::lanes::{Lanes, Place};
+use crate::meters::Meters;
 use crate::news::Listener;
 use crate::presence::Presence;
 use crate::rota::Rota;
@@ -86,6 +87,7 @@ pub(crate) struct Feeder {
     pub(crate) wake: Arc<Wake>,
     pub(crate) presence: Arc<Presence>,
     pub(crate) lease: Duration,
+    pub(crate) meters: Arc<Meters>,
     /// How often it looks for the work of others while it has none.
     pub(crate) quiet: Duration,
     pub(crate) changes: Listener<Arc<Snapshot>>,
@@ -178,7 +180,9 @@ impl Feeder {
             wanted.iter().filter_map(|one| Some((one.lane.clone(), (one.counted_in?, one.room)))).collect();
         let mut trials: BTreeMap<Lane, Trial> =
             wanted.into_iter().filter_map(|one| Some((one.lane, one.trial?))).collect();
+        let asked_at = self.now();
         let claimed = self.store.claim(&rooms, &self.node, now, self.lease).await;
+        self.meters.claims.count(self.now().since(asked_at));
         let (lapses_at, mut unused) = (now.plus(self.lease), vec![]);
         let mut entered: HashSet<&Lane> = HashSet::new();
         let since = |lane: &Lane| since.get(lane).copied().unwrap_or(now);

@@ -151,6 +151,7 @@ fn put_together(
     });
     let work = hands.map(|hands| {
         let held = Arc::new(Held::default());
+        let meters = committer.shared_meters();
         let worker = Worker {
             store: Arc::clone(&store),
             committer,
@@ -174,6 +175,7 @@ fn put_together(
             wake,
             presence: Arc::clone(&presence),
             lease: options.lease,
+            meters,
             quiet: QUIET,
             changes,
             rota: Rota::default(),

@@ -133,7 +133,10 @@ pub(crate) fn advance(
     let follow = Follow::of(&next, effects, now, claim)?;
     let drop = if ended { Drop::All } else { Drop::Named(follow.drop) };
     let hot = follow.hot.map(|(task, place)| born_claimed(task, &instance, (next, place), now));
-    Ok((Move { instance, upcast, consume, heard, history: after, drop, put: follow.put, tell: follow.tell }, hot))
+    Ok((
+        Move { instance, upcast, consume, heard, history: after, drop, put: follow.put, tell: follow.tell },
+        hot,
+    ))
 }
 
 /// How the alarm of a stopped instance begins.
@@ -250,7 +253,16 @@ fn raised(
     let tell =
         vec![Message { to: workflows::engine::Audience::Operator, about: "workflow.stopped".to_owned() }];
     let instance = Arc::new(instance);
-    Move { instance, upcast: false, consume, heard: None, history: after, drop: Drop::Named(vec![]), put: vec![], tell }
+    Move {
+        instance,
+        upcast: false,
+        consume,
+        heard: None,
+        history: after,
+        drop: Drop::Named(vec![]),
+        put: vec![],
+        tell,
+    }
 }
 
 fn following(
@@ -337,7 +349,12 @@ impl Follow {
     }
 }
 
-fn born_claimed(task: NewTask, instance: &Arc<Instance>, (live, place): (Arc<dyn Live>, Place), now: At) -> Hot {
+fn born_claimed(
+    task: NewTask,
+    instance: &Arc<Instance>,
+    (live, place): (Arc<dyn Live>, Place),
+    now: At,
+) -> Hot {
     let claimed = Claimed {
         task: TaskRef { instance: instance.id, name: task.name, born: instance.seq, fence: 1 },
         lane: task.lane,

@@ -141,7 +141,36 @@ impl Site {
     }
 }
 
+/// A transaction that stays open and sees everything as it was when it began.
+pub struct Snapshot(sqlx::pool::PoolConnection<sqlx::Postgres>);
+
+impl Snapshot {
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the server had ended it before.
+    pub async fn end(mut self) -> Result<(), String> {
+        self.0.execute("commit").await.map(drop).map_err(shown)
+    }
+}
+
 impl Database {
+    /// Begins a report that takes its time; PostgreSQL only.
+    ///
+    /// # Errors
+    /// When the database has no such thing or does not answer.
+    pub async fn snapshot(&self) -> Result<Snapshot, String> {
+        if let Counting::Sqlite(_) = &self.counting {
+            return Err("readers of SQLite keep nothing from being claimed: measure PostgreSQL".to_owned());
+        }
+        let options: PgConnectOptions = self.url.parse().map_err(shown)?;
+        let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.map_err(shown)?;
+        let mut connection = pool.acquire().await.map_err(shown)?;
+        connection.execute("begin isolation level repeatable read read only").await.map_err(shown)?;
+        connection.execute("select count(*) from instances").await.map_err(shown)?;
+        Ok(Snapshot(connection))
+    }
+
     /// What it has done so far. PostgreSQL's backends tell up to a second late; at an even load both ends of a
     /// measurement are as late as each other.
     ///

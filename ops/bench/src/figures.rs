@@ -28,6 +28,12 @@ pub struct Run {
     pub log_bytes: Option<f64>,
     /// Rows written for each workflow, where the database counts them.
     pub rows: Option<f64>,
+    /// Of a hundred claims of due tasks, 99 took at most so many milliseconds; a bound of the service's histogram.
+    pub claim_p99_ms: Option<f64>,
+    /// Statements a second while nothing was to be done.
+    pub queries_per_s: Option<f64>,
+    /// From the start of a process that was killed to the end of the first workflow, in milliseconds.
+    pub restart_ms: Option<f64>,
     /// Resident memory of the service at the end, in megabytes.
     pub server_rss_mb: Option<f64>,
     /// How much of one processor the load generator took, in percent: near 100 it is what is measured.
@@ -63,8 +69,8 @@ impl Latency {
 type Figure = (&'static str, fn(&Run) -> Option<f64>);
 
 /// What is reported of each run, in this order.
-const FIGURES: [Figure; 16] = [
-    ("workflows_per_s", |run| Some(run.per_second)),
+const FIGURES: [Figure; 19] = [
+    ("workflows_per_s", |run| (run.done > 0).then_some(run.per_second)),
     ("start_p50_ms", |run| run.start.map(|start| start.p50)),
     ("start_p95_ms", |run| run.start.map(|start| start.p95)),
     ("start_p99_ms", |run| run.start.map(|start| start.p99)),
@@ -77,6 +83,9 @@ const FIGURES: [Figure; 16] = [
     ("commits", |run| run.commits),
     ("log_bytes", |run| run.log_bytes),
     ("rows", |run| run.rows),
+    ("claim_p99_ms", |run| run.claim_p99_ms),
+    ("queries_per_s", |run| run.queries_per_s),
+    ("restart_ms", |run| run.restart_ms),
     ("server_rss_mb", |run| run.server_rss_mb),
     ("generator_cpu_percent", |run| run.generator_cpu),
     ("others_cpu_percent", |run| run.others_cpu),

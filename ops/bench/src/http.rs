@@ -40,7 +40,7 @@ pub struct Reply {
     pub status: u16,
     /// The `ETag`, as it is written.
     pub etag: Option<String>,
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; as a string when it is none.
     pub body: Value,
 }
 
@@ -100,7 +100,8 @@ impl Client {
         Ok(Reply {
             status: head.status,
             etag: head.etag,
-            body: serde_json::from_slice(body).unwrap_or_default(),
+            body: serde_json::from_slice(body)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned())),
         })
     }
 }

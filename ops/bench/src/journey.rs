@@ -19,11 +19,16 @@ const CHANGES: usize = 60;
 /// A parked workflow waits for a day.
 const A_DAY: &str = r#"{"patience":86400}"#;
 
+/// Each step takes so long.
+const FIVE_MS: &str = r#"{"workMs":5}"#;
+
 /// What is done again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Journey {
     /// A bench workflow from its start to its end, with the signal in between.
     Saga,
+    /// The same with steps that take 5 ms each.
+    Work,
     /// A bench workflow is accepted.
     Start,
     /// A bench workflow is brought to where it waits for a signal that never comes.
@@ -62,11 +67,11 @@ impl Traveller {
     /// When it gets no token.
     pub fn new(world: &World, journey: Journey, name: String, person: usize) -> Result<Self, String> {
         let token = match journey {
-            Journey::Saga | Journey::Start | Journey::Wait => token("bench", "service")?,
+            Journey::Saga | Journey::Work | Journey::Start | Journey::Wait => token("bench", "service")?,
             Journey::Remittance | Journey::Park => token(&people::user(person), "user")?,
         };
         let bank: SocketAddr = world.bank.address;
-        let (service, bank) = (Client::new(world.server.address, &token), Client::new(bank, ""));
+        let (service, bank) = (Client::new(world.server(person), &token), Client::new(bank, ""));
         Ok(Traveller { journey, service, bank, name, person, made: 0 })
     }
 
@@ -79,6 +84,7 @@ impl Traveller {
         let began = Instant::now();
         let (path, body) = match self.journey {
             Journey::Saga | Journey::Start => ("/v1/bench", String::new()),
+            Journey::Work => ("/v1/bench", FIVE_MS.to_owned()),
             Journey::Wait => ("/v1/bench", A_DAY.to_owned()),
             Journey::Remittance | Journey::Park => {
                 let order = json!({ "recipientId": people::recipient(self.person), "amount": "100.00" });
@@ -92,7 +98,7 @@ impl Traveller {
         let accepted = began.elapsed();
         match self.journey {
             Journey::Start => {}
-            Journey::Saga => self.signal(&id).await?,
+            Journey::Saga | Journey::Work => self.signal(&id).await?,
             Journey::Wait => self.reach(&id, "waiting").await?,
             Journey::Remittance => self.approve(&id).await?,
             Journey::Park => drop(self.follow(&id, |it| it["phase"] == "parked").await?),

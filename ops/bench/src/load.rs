@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::claims::Claims;
 use crate::database::Counts;
 use crate::figures::{Latency, Run, number, share};
 use crate::journey::{Done, Journey, Traveller};
@@ -47,6 +48,7 @@ struct Reading {
     at: Instant,
     counts: Counts,
     server_cpu_ms: u64,
+    claims: Claims,
     own_cpu_ms: u64,
     busy_ms: u64,
 }
@@ -71,7 +73,7 @@ pub async fn measure(
             sleep(Duration::from_secs(pace.seconds)).await;
             readings.push(Reading::take(world).await?);
         }
-        Ok::<_, String>((readings, number(machine::rss_kb(world.server.id)) / 1024.0))
+        Ok::<_, String>((readings, number(world.rss_kb()) / 1024.0))
     };
     let (readings, rss) = tokio::select! {
         watched = watching => watched?,
@@ -99,6 +101,20 @@ pub async fn make(
     let began = Instant::now();
     all(&mut travel(world, journey, clients, name, &shared)?).await?;
     Ok(share(count, began.elapsed().as_secs_f64()))
+}
+
+/// Leaves everything alone for so long, and answers how many statements the service asked the database meanwhile.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn idle(world: &World, seconds: u64) -> Result<Run, String> {
+    let begin = Reading::take(world).await?;
+    sleep(Duration::from_secs(seconds)).await;
+    let end = Reading::take(world).await?;
+    // Each statement outside a transaction is one of its own; the two readings are this process'.
+    let asked = number(end.counts.commits.saturating_sub(begin.counts.commits + 1));
+    let seconds = end.at.duration_since(begin.at).as_secs_f64();
+    Ok(Run { seconds, queries_per_s: Some(asked / seconds), ..Run::default() })
 }
 
 fn travel(
@@ -149,7 +165,8 @@ impl Reading {
         Ok(Reading {
             at: Instant::now(),
             counts,
-            server_cpu_ms: machine::cpu_ms(world.server.id),
+            server_cpu_ms: world.cpu_ms(),
+            claims: Claims::take(world).await?,
             own_cpu_ms: machine::cpu_ms(std::process::id()),
             busy_ms: machine::busy_ms(),
         })
@@ -182,7 +199,10 @@ fn run(begin: &Reading, end: &Reading, over: &[Over]) -> Run {
         commits: each(took(begin.counts.commits, end.counts.commits)),
         log_bytes: each(took(begin.counts.log_bytes, end.counts.log_bytes)),
         rows: optional(begin.counts.rows, end.counts.rows).and_then(each),
+        claim_p99_ms: end.claims.p99_since(&begin.claims),
         server_rss_mb: None,
+        queries_per_s: None,
+        restart_ms: None,
         generator_cpu: percent(own),
         others_cpu: percent(others),
     }

@@ -3,6 +3,7 @@
 //! It starts the product as a process of its own on a new database, is its clients itself, and reads what all of it took
 //! from outside: `/proc`, PostgreSQL's statistics, SQLite's index of its log. See the README for how to read the figures.
 
+mod claims;
 mod database;
 mod figures;
 mod http;
@@ -101,7 +102,13 @@ async fn measure(told: &CommandLine, scenario: &Scenario) -> Result<(), String> 
     let directory = told.directory.join(format!("sluse-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let place = Place { program, directory };
-    let setup = Setup { kind: told.db, place: &place, pace: told.pace, settings: &told.settings, server: &told.server };
+    let setup = Setup {
+        kind: told.db,
+        place: &place,
+        pace: told.pace,
+        settings: &told.settings,
+        server: &told.server,
+    };
     let measured = scenario.run(&setup, |point, floor| println!("{}", point.in_words(floor))).await;
     if measured.is_ok() && !told.keep {
         std::fs::remove_dir_all(&place.directory).map_err(|error| error.to_string())?;

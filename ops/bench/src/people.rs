@@ -28,9 +28,9 @@ pub fn recipient(person: usize) -> String {
 pub async fn register(world: &World, people: usize) -> Result<(), String> {
     let backend = token("app-backend", "service")?;
     let rates = json!({ "rates": [{ "from": "NOK", "to": "EUR", "rate": "0.0870", "validUntil": null }] });
-    put(&mut Client::new(world.server.address, &backend), "/v1/exchange-rates", &rates).await?;
+    put(&mut Client::new(world.server(0), &backend), "/v1/exchange-rates", &rates).await?;
     let some = async |first: usize| {
-        let mut service = Client::new(world.server.address, &backend);
+        let mut service = Client::new(world.server(0), &backend);
         let mut bank = Client::new(world.bank.address, "");
         for person in (first..people).step_by(AT_ONCE) {
             one(&mut service, &mut bank, person).await?;

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 use crate::database::{Floor, Kind, Site};
 use crate::figures::{Run, share};
 use crate::http::{Ask, Client};
-use crate::journey::Journey;
-use crate::load::{Pace, make, measure};
+use crate::journey::{Journey, Traveller};
+use crate::load::{self, Pace, make, measure};
 use crate::people::{self, BANK};
 use crate::report::{Point, Report};
 use crate::world::{Place, World, token};
@@ -22,6 +22,8 @@ const FLOOR: Duration = Duration::from_secs(3);
 const PER_MINUTE: u32 = 100_000;
 /// How often a drain is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a process has to settle before it is idle.
+const SETTLED: Duration = Duration::from_secs(10);
 /// How long it may make no progress.
 const STUCK: Duration = Duration::from_mins(1);
 
@@ -40,6 +42,12 @@ pub enum Scenario {
     Age(Backlog),
     /// Parked remittances are let through when their bank is back.
     Drain(Drain),
+    /// `saga` with more and more processes on one database, each with eight hands and steps of 5 ms.
+    Scale(Scale),
+    /// `saga` with few hands, so that tasks are claimed, before and while somebody reads an old snapshot (PostgreSQL).
+    Snapshot(Snapshot),
+    /// Nothing is to be done.
+    Idle(Idle),
 }
 
 /// Over several numbers of clients, each on a new database.
@@ -88,6 +96,36 @@ pub struct Drain {
     count: usize,
 }
 
+/// Over several numbers of processes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Scale {
+    /// How many clients there are.
+    #[arg(long, default_value_t = 128)]
+    concurrency: usize,
+    /// How many processes there are.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4])]
+    processes: Vec<usize>,
+}
+
+/// How long the snapshot is open.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Snapshot {
+    /// How many clients there are.
+    #[arg(long, default_value_t = 64)]
+    concurrency: usize,
+    /// In how many stretches of `--seconds` it is open.
+    #[arg(long, default_value_t = 12)]
+    stretches: usize,
+}
+
+/// How long nothing is done.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Idle {
+    /// Seconds.
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+}
+
 /// Where and how it is measured.
 pub struct Setup<'a> {
     /// Which database.
@@ -112,6 +150,9 @@ impl Scenario {
             Scenario::Parked(_) => "parked",
             Scenario::Age(_) => "age",
             Scenario::Drain(_) => "drain",
+            Scenario::Scale(_) => "scale",
+            Scenario::Snapshot(_) => "snapshot",
+            Scenario::Idle(_) => "idle",
         }
     }
 
@@ -131,6 +172,9 @@ impl Scenario {
             Scenario::Parked(parked) => stage.parked(parked).await,
             Scenario::Age(backlog) => stage.age(backlog).await,
             Scenario::Drain(drain) => stage.drain(drain).await,
+            Scenario::Scale(scale) => stage.scale(scale).await,
+            Scenario::Snapshot(snapshot) => stage.snapshot(snapshot).await,
+            Scenario::Idle(idle) => stage.idle(idle).await,
         };
         site.end().await;
         Ok(Report::new(self.name(), setup, floor, points?))
@@ -153,7 +197,7 @@ impl Stage<'_> {
     ) -> Result<Vec<Point>, String> {
         let mut points = vec![];
         for &clients in &sweep.concurrency {
-            let world = self.world(&format!("c{clients}"), settings).await?;
+            let world = self.world(&format!("c{clients}"), 1, settings).await?;
             if journey == Journey::Remittance {
                 people::register(&world, clients).await?;
             }
@@ -169,24 +213,29 @@ impl Stage<'_> {
             What::Waiting => (Journey::Wait, &[]),
             What::Remittance => (Journey::Park, &[("PISP_MODE", "queue")]),
         };
-        let world = self.world("parked", settings).await?;
+        let mut world = self.world("parked", 1, settings).await?;
         if parked.what == What::Remittance {
             people::register(&world, FILLERS).await?;
         }
-        let points = self.beside(&world, journey, &parked.backlog).await?;
+        let points = self.beside(&mut world, journey, &parked.backlog).await?;
         world.end().await?;
         Ok(points)
     }
 
     async fn age(&self, backlog: &Backlog) -> Result<Vec<Point>, String> {
-        let world = self.world("age", &[]).await?;
-        let points = self.beside(&world, Journey::Saga, backlog).await?;
+        let mut world = self.world("age", 1, &[]).await?;
+        let points = self.beside(&mut world, Journey::Saga, backlog).await?;
         world.end().await?;
         Ok(points)
     }
 
     /// Sagas without a backlog, then with each of them, which is made on the ordinary path.
-    async fn beside(&self, world: &World, journey: Journey, backlog: &Backlog) -> Result<Vec<Point>, String> {
+    async fn beside(
+        &self,
+        world: &mut World,
+        journey: Journey,
+        backlog: &Backlog,
+    ) -> Result<Vec<Point>, String> {
         let (mut points, mut there) = (vec![], 0);
         for &count in [0].iter().chain(&backlog.counts) {
             let missing = count.saturating_sub(there);
@@ -199,16 +248,58 @@ impl Stage<'_> {
             let runs = measure(world, Journey::Saga, backlog.concurrency, self.setup.pace, &name).await?;
             self.add(&mut points, Point::new(backlog.concurrency, count, runs));
         }
+        let began = Instant::now();
+        world.restart().await?;
+        Traveller::new(world, Journey::Saga, "restart".to_owned(), 0)?.travel().await?;
+        let restart_ms = Some(began.elapsed().as_secs_f64() * 1_000.0);
+        self.add(&mut points, Point::new(1, there, vec![Run { restart_ms, ..Run::default() }]));
+        Ok(points)
+    }
+
+    async fn scale(&self, scale: &Scale) -> Result<Vec<Point>, String> {
+        let mut points = vec![];
+        for &processes in &scale.processes {
+            let world = self.world(&format!("p{processes}"), processes, &[("WORKERS", "8")]).await?;
+            let runs = measure(&world, Journey::Work, scale.concurrency, self.setup.pace, "m").await?;
+            world.end().await?;
+            eprintln!("{processes} processes:");
+            self.add(&mut points, Point::new(scale.concurrency, 0, runs));
+        }
+        Ok(points)
+    }
+
+    async fn snapshot(&self, snapshot: &Snapshot) -> Result<Vec<Point>, String> {
+        let world = self.world("snapshot", 1, &[("WORKERS", "32")]).await?;
+        let mut points = vec![];
+        let runs = measure(&world, Journey::Saga, snapshot.concurrency, self.setup.pace, "before").await?;
+        self.add(&mut points, Point::new(snapshot.concurrency, 0, runs));
+        let open = world.database.snapshot().await?;
+        eprintln!("a snapshot is open:");
+        let pace = Pace { warmup: 0, runs: snapshot.stretches, ..self.setup.pace };
+        let runs = measure(&world, Journey::Saga, snapshot.concurrency, pace, "beside").await?;
+        open.end().await?;
+        self.add(&mut points, Point::new(snapshot.concurrency, 0, runs));
+        world.end().await?;
+        Ok(points)
+    }
+
+    async fn idle(&self, idle: &Idle) -> Result<Vec<Point>, String> {
+        let world = self.world("idle", 1, &[]).await?;
+        // What is done once at the start is over by then.
+        sleep(SETTLED).await;
+        let run = load::idle(&world, idle.idle).await?;
+        world.end().await?;
+        let mut points = vec![];
+        self.add(&mut points, Point::new(0, 0, vec![run]));
         Ok(points)
     }
 
     async fn drain(&self, drain: &Drain) -> Result<Vec<Point>, String> {
-        let world = self.world("drain", &[("PISP_MODE", "queue")]).await?;
+        let world = self.world("drain", 1, &[("PISP_MODE", "queue")]).await?;
         people::register(&world, FILLERS).await?;
         let rate = make(&world, Journey::Park, FILLERS, drain.count, "park").await?;
         eprintln!("{} are parked, at {rate:.0} a second", drain.count);
-        let mut operator =
-            Operator { client: Client::new(world.server.address, &token("olga", "operator")?) };
+        let mut operator = Operator { client: Client::new(world.server(0), &token("olga", "operator")?) };
         let began = Instant::now();
         operator.open().await?;
         operator.until_sent(drain.count).await?;
@@ -221,10 +312,10 @@ impl Stage<'_> {
         Ok(points)
     }
 
-    async fn world(&self, name: &str, settings: &[(&str, &str)]) -> Result<World, String> {
+    async fn world(&self, name: &str, processes: usize, settings: &[(&str, &str)]) -> Result<World, String> {
         let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let all: Vec<_> = own.chain(self.setup.settings.iter().cloned()).collect();
-        World::start(self.site, self.setup.place, name, &all).await
+        World::start(self.site, self.setup.place, name, processes, &all).await
     }
 
     fn add(&self, points: &mut Vec<Point>, point: Point) {

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::database::{Database, Site};
+use crate::machine;
 
 /// Opens nothing but a database that lives as long as the run.
 const SECRET: &str = "a-secret-of-the-bench-with-more-than-32-bytes";
@@ -36,14 +37,14 @@ const SETTINGS: [(&str, &str); 6] = [
 pub struct World {
     /// The database.
     pub database: Database,
-    /// The service.
-    pub server: Process,
+    /// The processes of the service.
+    pub servers: Vec<Process>,
     /// The bank.
     pub bank: Process,
 }
 
 impl World {
-    /// Starts one on a new database of `site`. `settings` come on top of those that every run has.
+    /// Starts one on a new database of `site`, with so many processes. `settings` come on top of those that every run has.
     ///
     /// # Errors
     /// What does not start.
@@ -51,6 +52,7 @@ impl World {
         site: &Site,
         place: &Place,
         name: &str,
+        processes: usize,
         settings: &[(String, String)],
     ) -> Result<Self, String> {
         let database = site.database(name).await?;
@@ -65,8 +67,34 @@ impl World {
         told.push(own("DATABASE_URL", database.url.clone()));
         told.push(own("NEONOMICS_BASE_URL", format!("http://{}", bank.address)));
         told.extend_from_slice(settings);
-        let server = Process::start(place, "serve", &format!("{name}-service"), &told).await?;
-        Ok(World { database, server, bank })
+        let mut servers = Vec::new();
+        for n in 0..processes {
+            servers.push(Process::start(place, "serve", &format!("{name}-service-{n}"), &told).await?);
+        }
+        Ok(World { database, servers, bank })
+    }
+
+    /// The process that a client speaks to.
+    pub fn server(&self, client: usize) -> SocketAddr {
+        self.servers[client % self.servers.len()].address
+    }
+
+    /// Kills the first process and starts it again.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<(), String> {
+        self.servers[0].restart().await
+    }
+
+    /// CPU time of all processes, in milliseconds.
+    pub fn cpu_ms(&self) -> u64 {
+        self.servers.iter().map(|server| machine::cpu_ms(server.id)).sum()
+    }
+
+    /// Resident memory of all processes, in kilobytes.
+    pub fn rss_kb(&self) -> u64 {
+        self.servers.iter().map(|server| machine::rss_kb(server.id)).sum()
     }
 
     /// Ends both in order.
@@ -74,13 +102,17 @@ impl World {
     /// # Errors
     /// When the service ended by itself before.
     pub async fn end(self) -> Result<(), String> {
-        let ended = self.server.end().await;
+        let mut ended = Ok(());
+        for server in self.servers {
+            ended = ended.and(server.end().await);
+        }
         self.bank.end().await?;
         ended
     }
 }
 
 /// Where a run keeps its files, and the program that it measures.
+#[derive(Clone)]
 pub struct Place {
     /// The product's program.
     pub program: PathBuf,
@@ -96,6 +128,15 @@ pub struct Process {
     pub id: u32,
     child: Child,
     log: PathBuf,
+    starts: Starts,
+}
+
+/// How a process is started.
+struct Starts {
+    place: Place,
+    command: &'static str,
+    name: String,
+    settings: Vec<(String, String)>,
 }
 
 impl Process {
@@ -103,10 +144,25 @@ impl Process {
     /// it says where it listens. The kernel ends it should this process be gone first.
     async fn start(
         place: &Place,
-        command: &str,
+        command: &'static str,
         name: &str,
         settings: &[(String, String)],
     ) -> Result<Self, String> {
+        let starts =
+            Starts { place: place.clone(), command, name: name.to_owned(), settings: settings.to_owned() };
+        Process::begin(starts).await
+    }
+
+    /// Kills it and starts it again.
+    async fn restart(&mut self) -> Result<(), String> {
+        self.child.kill().await.map_err(|error| error.to_string())?;
+        let Starts { place, command, name, settings } = &self.starts;
+        *self = Process::start(place, command, name, settings).await?;
+        Ok(())
+    }
+
+    async fn begin(starts: Starts) -> Result<Self, String> {
+        let Starts { place, command, name, settings } = &starts;
         let log = place.directory.join(format!("{name}.log"));
         let shown = |error: std::io::Error| format!("{name}: {error}");
         let file = File::create(&log).map_err(shown)?;
@@ -124,12 +180,12 @@ impl Process {
                 if !matches!(child.try_wait(), Ok(None)) {
                     return None;
                 }
-                sleep(Duration::from_millis(20)).await;
+                sleep(Duration::from_millis(5)).await;
             }
         };
         let address = timeout(START, told).await.ok().flatten();
         match (address, child.id()) {
-            (Some(address), Some(id)) => Ok(Process { address, id, child, log }),
+            (Some(address), Some(id)) => Ok(Process { address, id, child, log, starts }),
             _ => Err(format!("{name} does not start, see {}", log.display())),
         }
     }

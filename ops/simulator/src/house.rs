@@ -38,7 +38,7 @@ impl<P: Provider> Provider for House<P> {
             Call::Payments(_) => return self.payments.perform(call, context).await,
             Call::Consents(call) => consent(self.chance, call),
             Call::Prices(PricesCall::Renew { amount, price }) => price_of(*amount, price),
-            Call::Nothing => ("nothing", Reply::Nothing),
+            Call::Nothing { .. } => ("nothing", Reply::Nothing),
         };
         let name = || place.to_owned();
         self.host.cross(place, u64::MAX, &name, Edge::Before).await;

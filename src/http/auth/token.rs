@@ -65,7 +65,9 @@ impl TokenRules {
         let in_time = claims.exp + LEEWAY > now && claims.nbf.is_none_or(|nbf| nbf - LEEWAY <= now);
         let role = claims.role.as_deref().map_or(Ok(Role::User), str::parse::<Role>);
         match role {
-            Ok(role) if in_time && role.suits(&claims.sub) => Ok(Caller { subject: claims.sub.clone(), role }),
+            Ok(role) if in_time && role.suits(&claims.sub) => {
+                Ok(Caller { subject: claims.sub.clone(), role })
+            }
             Ok(_) | Err(_) => Err(Code::Unauthenticated.into()),
         }
     }
@@ -162,7 +164,9 @@ mod tests {
         let rules = rules(None, None);
         let claims = json!({"sub": "usr_1", "exp": NOW + 600, "nbf": NOW});
         let token = token(Algorithm::HS256, SECRET, &claims);
-        for (now, expected) in [(NOW, true), (NOW + 659, true), (NOW + 660, false), (NOW - 61, false), (NOW, true)] {
+        for (now, expected) in
+            [(NOW, true), (NOW + 659, true), (NOW + 660, false), (NOW - 61, false), (NOW, true)]
+        {
             assert_eq!(rules.caller(&token, At::from_millis(now * 1_000)).is_ok(), expected, "{now}");
         }
         let (unsigned, _) = token.rsplit_once('.').unwrap();

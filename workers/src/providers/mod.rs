@@ -93,7 +93,7 @@ impl Provider for Providers {
             }
             Call::Consents(ConsentsCall::Find { .. } | ConsentsCall::Adopt { .. })
             | Call::Prices(_)
-            | Call::Nothing => self.register.perform(call, context).await,
+            | Call::Nothing { .. } => self.register.perform(call, context).await,
         }
     }
 }

@@ -92,7 +92,12 @@ impl Provider for Register {
                     })
                 })
             }
-            Call::Nothing => return Finding::Done(Reply::Nothing),
+            Call::Nothing { takes } => {
+                if !takes.is_zero() {
+                    tokio::time::sleep(*takes).await;
+                }
+                return Finding::Done(Reply::Nothing);
+            }
             Call::Payments(_) | Call::Consents(ConsentsCall::Ask { .. } | ConsentsCall::Read { .. }) => {
                 return Finding::NotSent("that is a question to a bank");
             }

@@ -69,7 +69,10 @@ pub(super) fn undisturbed(batch: &[Op], node: &NodeId) -> Option<Vec<Part>> {
         Part::exactly(&MOVE, move_cells(&ops)),
         Part::exactly(&HEAR, heard_cells(&ops)),
         Part::exactly(&REPLACE, replace_cells(&ops, node)),
-        Part::exactly(&CONSUME, ops.iter().filter(|op| !is_replacing(op)).filter_map(claim).flat_map(task_cells).collect()),
+        Part::exactly(
+            &CONSUME,
+            ops.iter().filter(|op| !is_replacing(op)).filter_map(claim).flat_map(task_cells).collect(),
+        ),
         Part::exactly(&PUT_BACK, put_back_cells(&ops)),
         Part::exactly(&START, start_cells(&ops)),
         Part::exactly(&APPEND, history_cells(&ops)),
@@ -469,11 +472,7 @@ struct Follow {
 
 impl Follow {
     /// Without the task of each change that is `apart`.
-    fn of<'a>(
-        ops: &Standing<'a>,
-        node: &NodeId,
-        apart: impl Fn(&Change<'a>) -> Option<&'a NewTask>,
-    ) -> Self {
+    fn of<'a>(ops: &Standing<'a>, node: &NodeId, apart: impl Fn(&Change<'a>) -> Option<&'a NewTask>) -> Self {
         let mut follow = Follow::default();
         for m in ops.moves() {
             match &m.drop {
@@ -484,7 +483,9 @@ impl Follow {
                             && m.put.iter().all(|task| task.name != **name)
                     };
                     let named = names.iter().filter(stays);
-                    follow.drop_named.extend(named.flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
+                    follow
+                        .drop_named
+                        .extend(named.flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
                 }
                 Drop::All => follow.drop_all.push(m.instance.id.into()),
             }

@@ -539,7 +539,8 @@ mod tests {
             hash: "".into(),
         };
         let instance = Arc::new(instance);
-        let start = Start { instance: Arc::clone(&instance), history, put: vec![], tell: vec![], weight: None };
+        let start =
+            Start { instance: Arc::clone(&instance), history, put: vec![], tell: vec![], weight: None };
         for shown in [
             format!("{:?}", Op::Start(Box::new(start))),
             format!("{:?}", Started::New(Arc::clone(&instance))),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnectionMetadata;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, Column as _, Connection, Postgres, Row as _, TypeInfo, ValueRef};
 use workflows::time::At;
 
@@ -87,7 +87,9 @@ impl PostgresDriver {
         first.close().await.map_err(OpenError::connect)?;
 
         let limited = connect.options(LIMITS);
-        let writers = pool(options.writers).before_acquire(is_still_there).connect_with(limited.clone().options(BY_KEY));
+        let writers = pool(options.writers)
+            .before_acquire(is_still_there)
+            .connect_with(limited.clone().options(BY_KEY));
         let only_reads = limited.clone().options([("default_transaction_read_only", "on")]);
         let lookups = pool(LOOKUPS).connect_with(only_reads.clone().options(BY_KEY));
         let readers = pool(options.readers).connect_with(only_reads);
@@ -109,7 +111,8 @@ impl PostgresDriver {
     async fn write_at_once(&self, parts: &[Part]) -> Result<bool, Unwritten> {
         let mut arguments = PgArguments::default();
         for part in parts {
-            add_arrays(&mut arguments, part.statement.columns, &part.cells).map_err(Unwritten::not_committed)?;
+            add_arrays(&mut arguments, part.statement.columns, &part.cells)
+                .map_err(Unwritten::not_committed)?;
         }
         for touches in parts.iter().filter_map(|part| part.touches) {
             let touches = i64::try_from(touches).unwrap_or(i64::MAX);
@@ -136,7 +139,9 @@ impl PostgresDriver {
         match in_order(&mut tx, parts).await {
             Ok(true) => tx.commit().await.map(|()| true).map_err(Unwritten::unknown),
             Ok(false) => Ok(false),
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => Ok(false),
+            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
+                Ok(false)
+            }
             Err(error) => Err(Unwritten::not_committed(error)),
         }
     }
@@ -187,8 +192,11 @@ impl Driver for PostgresDriver {
     }
 
     async fn write_exactly(&self, parts: &[Part]) -> Result<bool, Unwritten> {
-        let written =
-            if self.caution.is_due() { self.write_in_order(parts).await } else { self.write_at_once(parts).await };
+        let written = if self.caution.is_due() {
+            self.write_in_order(parts).await
+        } else {
+            self.write_at_once(parts).await
+        };
         match written {
             Ok(whole) => {
                 if !whole {

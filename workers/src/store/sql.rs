@@ -105,7 +105,9 @@ impl<D: Driver> Store for SqlStore<D> {
                 // Some guard does not hold: which one is found out with care.
                 Ok(false) => {}
                 Err(Unwritten { fate: Fate::NotCommitted, source }) if deadlocked(&source) => {}
-                Err(Unwritten { fate, source }) => return Err(Trouble { doing: DOING, fate, source: source.into() }),
+                Err(Unwritten { fate, source }) => {
+                    return Err(Trouble { doing: DOING, fate, source: source.into() });
+                }
             }
         }
         let mut attempt = 1;
@@ -544,7 +546,10 @@ pub(super) fn lost(doing: &'static str) -> impl Fn(sqlx::Error) -> Trouble {
 /// Whether PostgreSQL chose this transaction to break a circle of waiting ones (SQLSTATE `deadlock_detected`,
 /// `serialization_failure`).
 fn deadlocked(failure: &sqlx::Error) -> bool {
-    failure.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| matches!(&*code, "40P01" | "40001"))
+    failure
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| matches!(&*code, "40P01" | "40001"))
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
     SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use futures::TryStreamExt;
 use sqlx::{Arguments, AssertSqlSafe, Connection, Either, Executor, Row as _, Sqlite, TypeInfo, ValueRef};
 use workflows::time::At;
 
@@ -114,7 +114,9 @@ impl Driver for SqliteDriver {
         match whole {
             Ok(true) => tx.commit().await.map(|()| true).map_err(Unwritten::unknown),
             Ok(false) => Ok(false),
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => Ok(false),
+            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
+                Ok(false)
+            }
             Err(error) => Err(Unwritten::not_committed(error)),
         }
     }

@@ -39,6 +39,9 @@ pub struct Bench;
 pub struct Order {
     /// How long the signal is waited for.
     pub patience: Duration,
+    /// How long each step takes to ask nothing, as if a provider took that long to answer.
+    #[serde(default)]
+    pub work: Duration,
 }
 
 /// Where it stands. A signal that comes before it is waited for is kept.
@@ -174,8 +177,8 @@ impl Machine for Bench {
         View { status, phase, milestone, attention: None }
     }
 
-    fn call(_: &Order, state: &State, step: Step) -> Option<Call> {
-        (asks(state) == Some(step)).then_some(Call::Nothing)
+    fn call(order: &Order, state: &State, step: Step) -> Option<Call> {
+        (asks(state) == Some(step)).then_some(Call::Nothing { takes: order.work })
     }
 
     fn hear(_: &Order, _: &State, step: Step, finding: &Finding) -> Answer<Event> {

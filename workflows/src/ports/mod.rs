@@ -3,6 +3,8 @@
 //! A workflow builds a [`Call`]; a provider profile in the durable half turns it into bytes and reads the reply. No
 //! provider's paths, headers or error codes appear here.
 
+use std::time::Duration;
+
 pub mod consents;
 pub mod payments;
 pub mod prices;
@@ -21,7 +23,10 @@ pub enum Call {
     /// To our own table of prices.
     Prices(PricesCall),
     /// To nobody, about nothing: what is left of a step then is the engine's own cost.
-    Nothing,
+    Nothing {
+        /// How long the answer takes.
+        takes: Duration,
+    },
 }
 
 /// A definite answer of one of the ports.

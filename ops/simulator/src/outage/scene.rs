@@ -231,7 +231,7 @@ struct AtHome<P> {
 impl<P: Provider> Provider for AtHome<P> {
     async fn perform(&self, call: &Call, context: &Context) -> Finding {
         let (_, reply) = match call {
-            Call::Payments(_) | Call::Nothing => return self.payments.perform(call, context).await,
+            Call::Payments(_) | Call::Nothing { .. } => return self.payments.perform(call, context).await,
             Call::Consents(call) => house::consent(self.chance, call),
             Call::Prices(PricesCall::Renew { amount, price }) => house::price_of(*amount, price),
         };

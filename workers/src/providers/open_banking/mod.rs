@@ -206,7 +206,7 @@ impl Provider for OpenBanking {
         match call {
             Call::Payments(call) => finding(self.payments(call, context).await),
             Call::Consents(call) => self.consents(call, context).await,
-            Call::Prices(_) | Call::Nothing => Finding::NotSent("the aggregator has no such port"),
+            Call::Prices(_) | Call::Nothing { .. } => Finding::NotSent("the aggregator has no such port"),
         }
     }
 }
