@@ -113,7 +113,8 @@ async fn read(
 /// It waits for its signal, or has ended, or the caller's patience has.
 async fn reached(app: &App, id: WorkflowId, prefer: Prefer) -> Result<Response, Problem> {
     let watch = app.engine.watch(id);
-    let instance = app.engine.get(id).await?.filter(|found| is_bench(found)).ok_or(Code::NotFound)?;
+    let known = app.engine.known(id, prefer.for_milestone(), is_milestone).await?;
+    let instance = known.filter(|found| is_bench(found)).ok_or(Code::NotFound)?;
     let instance = wait(app, watch, instance, prefer.for_milestone(), is_milestone).await?;
     Ok(answer(StatusCode::OK, &instance))
 }

@@ -98,9 +98,12 @@ pub async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let watch = app.engine.watch(id.into());
-    let mut instance = find(&app, &caller, id).await?;
     let known = known_revision(&headers);
-    if let Some(timeout) = prefer.for_change() {
+    let timeout = prefer.for_change();
+    let seen = |instance: &Instance| known == Some(instance.seq);
+    let found = app.engine.known(id.into(), timeout.unwrap_or_default(), |found| !seen(found)).await?;
+    let mut instance = within_reach(&caller, found)?;
+    if let Some(timeout) = timeout {
         let seen = known.unwrap_or(instance.seq);
         let moved = |instance: &Instance| instance.seq != seen || instance.status.is_final();
         instance = payments::wait(&app, watch, instance, timeout, moved).await?;
@@ -203,9 +206,12 @@ pub async fn go_on(
 /// # Errors
 /// `not_found`.
 pub async fn find(app: &App, caller: &Caller, id: TransactionId) -> Result<Arc<Instance>, Problem> {
+    within_reach(caller, app.engine.get(WorkflowId::from(id)).await?)
+}
+
+fn within_reach(caller: &Caller, found: Option<Arc<Instance>>) -> Result<Arc<Instance>, Problem> {
     let reach = caller.reads()?;
-    let instance = app.engine.get(WorkflowId::from(id)).await?;
-    instance
+    found
         .filter(|found| is_transaction(found) && reach.covers(&found.owner))
         .ok_or_else(|| Code::NotFound.into())
 }

@@ -184,7 +184,7 @@ impl Desk {
             Op::Start(start) => {
                 self.alert(&start.instance, &start.tell);
                 self.meters.started.count(&start.instance.kind);
-                self.hub.publish(&start.instance);
+                self.hub.publish(&start.instance, start.put.iter().any(|task| task.claimed));
                 &start.put
             }
             Op::Move(moved) => {
@@ -192,7 +192,7 @@ impl Desk {
                 if moved.instance.status.is_final() {
                     self.meters.ended.count(moved.instance.status.as_str());
                 }
-                self.hub.publish(&moved.instance);
+                self.hub.publish(&moved.instance, moved.put.iter().any(|task| task.claimed));
                 &moved.put
             }
             Op::PutBack(back) => return self.wake.due(back.due_at),

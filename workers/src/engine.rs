@@ -1,5 +1,6 @@
 //! What the front-end talks to: start a workflow, tell it something, read it, wait for it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -505,8 +506,29 @@ impl Engine {
         enough: impl Fn(&Instance) -> bool + Send,
     ) -> Result<Option<Arc<Instance>>, Trouble> {
         let watch = self.watch(id);
-        let Some(known) = self.get(id).await? else { return Ok(None) };
+        let Some(known) = self.known(id, timeout, &enough).await? else { return Ok(None) };
         self.wait_from(watch, known, timeout, enough).await.map(Some)
+    }
+
+    /// An instance to be waited for. While this process performs its next step and it is not `enough` yet, the store is
+    /// not asked: what comes next is heard of here.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn known(
+        &self,
+        id: WorkflowId,
+        timeout: Duration,
+        enough: impl Fn(&Instance) -> bool,
+    ) -> impl Future<Output = Result<Option<Arc<Instance>>, Trouble>> + Send {
+        let moving = if timeout.is_zero() { None } else { self.inner.hub.going_on_here(id) };
+        let moving = moving.filter(|moving| !enough(moving));
+        async move {
+            match moving {
+                Some(moving) => Ok(Some(moving)),
+                None => self.get(id).await,
+            }
+        }
     }
 
     /// The same, where the instance is known. It was read after the `watch` began, so that no move is missed.
@@ -524,8 +546,12 @@ impl Engine {
         let mut newest = known;
         loop {
             let left = until.since(self.now());
-            if enough(&newest) || left.is_zero() {
+            if enough(&newest) || timeout.is_zero() {
                 return Ok(newest);
+            }
+            if left.is_zero() {
+                // What was heard of here may not be all.
+                return Ok(self.get(newest.id).await?.unwrap_or(newest));
             }
             match watch.changed(left.min(LOOK_AGAIN)).await {
                 Some(moved) if moved.seq >= newest.seq => newest = moved,

@@ -27,18 +27,26 @@ pub struct Hub {
 /// Instances that moved here and have not ended, the latest of them.
 #[derive(Default)]
 struct Recent {
-    young: HashMap<WorkflowId, Arc<Instance>>,
-    old: HashMap<WorkflowId, Arc<Instance>>,
+    young: HashMap<WorkflowId, Moved>,
+    old: HashMap<WorkflowId, Moved>,
+}
+
+/// An instance as it was committed here last.
+#[derive(Clone)]
+struct Moved {
+    instance: Arc<Instance>,
+    /// Whether this process performs its next step: then it is here that it moves next.
+    goes_on_here: bool,
 }
 
 impl Recent {
-    fn get(&self, id: WorkflowId) -> Option<&Arc<Instance>> {
+    fn get(&self, id: WorkflowId) -> Option<&Moved> {
         self.young.get(&id).or_else(|| self.old.get(&id))
     }
 
-    fn put(&mut self, instance: &Arc<Instance>) {
+    fn put(&mut self, instance: &Arc<Instance>, goes_on_here: bool) {
         let id = instance.id;
-        if self.get(id).is_some_and(|known| known.seq > instance.seq) {
+        if self.get(id).is_some_and(|known| known.instance.seq > instance.seq) {
             return;
         }
         if instance.status.is_final() {
@@ -47,7 +55,7 @@ impl Recent {
         if self.young.len() >= GENERATION && !self.young.contains_key(&id) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(id, Arc::clone(instance));
+        self.young.insert(id, Moved { instance: Arc::clone(instance), goes_on_here });
     }
 
     fn forget(&mut self, id: WorkflowId) {
@@ -63,9 +71,9 @@ impl Hub {
         Watch { id, news, hub: Arc::clone(self) }
     }
 
-    /// An instance was committed.
-    pub(crate) fn publish(&self, instance: &Arc<Instance>) {
-        self.recent().put(instance);
+    /// An instance was committed; `goes_on_here` when this process performs its next step at once.
+    pub(crate) fn publish(&self, instance: &Arc<Instance>, goes_on_here: bool) {
+        self.recent().put(instance, goes_on_here);
         if let Some(sender) = self.lock().get(&instance.id) {
             sender.send_modify(|newest| {
                 if newest.as_ref().is_none_or(|newest| newest.seq < instance.seq) {
@@ -77,7 +85,13 @@ impl Hub {
 
     /// The revision of an instance that was committed here last, while it is remembered.
     pub(crate) fn newest_here(&self, id: WorkflowId) -> Option<Arc<Instance>> {
-        self.recent().get(id).cloned()
+        self.recent().get(id).map(|moved| Arc::clone(&moved.instance))
+    }
+
+    /// The same of an instance that moves here next: whoever waits for that need not look at the store first.
+    pub(crate) fn going_on_here(&self, id: WorkflowId) -> Option<Arc<Instance>> {
+        let recent = self.recent();
+        recent.get(id).filter(|moved| moved.goes_on_here).map(|moved| Arc::clone(&moved.instance))
     }
 
     /// The same where it is certainly the newest of all, as long as nobody else changes instances.

@@ -482,10 +482,10 @@ impl Follow {
                         m.consume.as_ref().is_none_or(|consumed| consumed.name != **name)
                             && m.put.iter().all(|task| task.name != **name)
                     };
-                    let named = names.iter().filter(stays);
+                    let gone = names.iter().filter(stays);
                     follow
                         .drop_named
-                        .extend(named.flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
+                        .extend(gone.flat_map(|name| [m.instance.id.into(), name.as_str().into()]));
                 }
                 Drop::All => follow.drop_all.push(m.instance.id.into()),
             }

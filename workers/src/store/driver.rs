@@ -19,6 +19,11 @@ pub struct Unwritten {
     pub source: sqlx::Error,
 }
 
+/// Whether a key is there already.
+pub fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
 impl Unwritten {
     /// Nothing was written.
     pub fn not_committed(source: sqlx::Error) -> Self {

@@ -12,7 +12,7 @@ use workflows::time::At;
 
 use super::arrays::add_arrays;
 use super::commit::{Part, in_order};
-use super::driver::{Driver, RoundTrips, Transaction, Unwritten};
+use super::driver::{Driver, RoundTrips, Transaction, Unwritten, is_taken};
 use super::migrations;
 use super::open::{OpenError, Options};
 use super::statement::{Batched, Column, Dialect, Texts, Wanted};
@@ -139,9 +139,7 @@ impl PostgresDriver {
         match in_order(&mut tx, parts).await {
             Ok(true) => tx.commit().await.map(|()| true).map_err(Unwritten::unknown),
             Ok(false) => Ok(false),
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
-                Ok(false)
-            }
+            Err(error) if is_taken(&error) => Ok(false),
             Err(error) => Err(Unwritten::not_committed(error)),
         }
     }
@@ -358,6 +356,7 @@ async fn verify_durability(connection: &mut PgConnection) -> Result<(), OpenErro
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the pool's form of it")]
 /// A connection that died while idle is found out before anything is written on it: what is lost with it afterwards may
 /// be there or not.
 fn is_still_there(

@@ -15,7 +15,7 @@ use sqlx::{Arguments, AssertSqlSafe, Connection, Either, Executor, Row as _, Sql
 use workflows::time::At;
 
 use super::commit::{Part, in_order};
-use super::driver::{Driver, RoundTrips, Transaction, Unwritten};
+use super::driver::{Driver, RoundTrips, Transaction, Unwritten, is_taken};
 use super::migrations;
 use super::open::{OpenError, Options, Purpose};
 use super::statement::{Batched, CHUNK, Dialect, Texts, Wanted, padded};
@@ -114,9 +114,7 @@ impl Driver for SqliteDriver {
         match whole {
             Ok(true) => tx.commit().await.map(|()| true).map_err(Unwritten::unknown),
             Ok(false) => Ok(false),
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
-                Ok(false)
-            }
+            Err(error) if is_taken(&error) => Ok(false),
             Err(error) => Err(Unwritten::not_committed(error)),
         }
     }
