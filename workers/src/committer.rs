@@ -142,10 +142,8 @@ impl Desk {
             Err(trouble) => self.one_by_one(&ops, &trouble).await,
         };
         for ((op, result), answer) in ops.iter().zip(results).zip(answers) {
-            match result {
-                Ok(Written::Committed) => self.spread(op),
-                Err(Fate::Unknown) => self.hub.is_doubtful(),
-                Ok(Written::Stale | Written::Duplicate | Written::Taken) | Err(Fate::NotCommitted) => {}
+            if matches!(result, Ok(Written::Committed)) {
+                self.spread(op);
             }
             // A sender that stopped waiting reads the store when it comes back.
             let _ = answer.send(result);

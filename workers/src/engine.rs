@@ -379,11 +379,6 @@ impl Engine {
     /// # Errors
     /// When the store does not answer.
     pub async fn get(&self, id: WorkflowId) -> Result<Option<Arc<Instance>>, Trouble> {
-        if self.inner.store.is_ours_alone()
-            && let Some(newest) = self.inner.hub.certain(id)
-        {
-            return Ok(Some(newest));
-        }
         Ok(self.inner.store.load(id).await?.map(Arc::new))
     }
 

@@ -2,66 +2,20 @@
 //! also reads the store now and then, since the instance may move in another process.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use workflows::ids::WorkflowId;
 
+use crate::recent::Recent;
 use crate::store::Instance;
-
-/// Instances of one generation of what is remembered; there are two.
-const GENERATION: usize = 2_048;
 
 /// The instances that somebody waits for, and those that moved here last.
 #[derive(Default)]
 pub struct Hub {
     waiting: Mutex<HashMap<WorkflowId, watch::Sender<Option<Arc<Instance>>>>>,
     recent: Mutex<Recent>,
-    /// Set for good when the store did not say what became of a commit: what is remembered may then be older than what
-    /// is there.
-    doubtful: AtomicBool,
-}
-
-/// Instances that moved here and have not ended, the latest of them.
-#[derive(Default)]
-struct Recent {
-    young: HashMap<WorkflowId, Moved>,
-    old: HashMap<WorkflowId, Moved>,
-}
-
-/// An instance as it was committed here last.
-#[derive(Clone)]
-struct Moved {
-    instance: Arc<Instance>,
-    /// Whether this process performs its next step: then it is here that it moves next.
-    goes_on_here: bool,
-}
-
-impl Recent {
-    fn get(&self, id: WorkflowId) -> Option<&Moved> {
-        self.young.get(&id).or_else(|| self.old.get(&id))
-    }
-
-    fn put(&mut self, instance: &Arc<Instance>, goes_on_here: bool) {
-        let id = instance.id;
-        if self.get(id).is_some_and(|known| known.instance.seq > instance.seq) {
-            return;
-        }
-        if instance.status.is_final() {
-            return self.forget(id);
-        }
-        if self.young.len() >= GENERATION && !self.young.contains_key(&id) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(id, Moved { instance: Arc::clone(instance), goes_on_here });
-    }
-
-    fn forget(&mut self, id: WorkflowId) {
-        self.young.remove(&id);
-        self.old.remove(&id);
-    }
 }
 
 impl Hub {
@@ -92,16 +46,6 @@ impl Hub {
     pub(crate) fn going_on_here(&self, id: WorkflowId) -> Option<Arc<Instance>> {
         let recent = self.recent();
         recent.get(id).filter(|moved| moved.goes_on_here).map(|moved| Arc::clone(&moved.instance))
-    }
-
-    /// The same where it is certainly the newest of all, as long as nobody else changes instances.
-    pub(crate) fn certain(&self, id: WorkflowId) -> Option<Arc<Instance>> {
-        if self.doubtful.load(Ordering::Acquire) { None } else { self.newest_here(id) }
-    }
-
-    /// Nobody knows what became of a commit.
-    pub(crate) fn is_doubtful(&self) {
-        self.doubtful.store(true, Ordering::Release);
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

@@ -27,6 +27,7 @@ pub mod ports;
 mod presence;
 pub mod process;
 pub mod providers;
+mod recent;
 pub mod registry;
 mod rota;
 pub mod scanner;

@@ -44,7 +44,7 @@ pub trait Driver: Send + Sync + 'static {
     /// What others see for as long as this process lives, and no longer.
     type Life: Send;
 
-    /// See [`super::Store::is_ours_alone`].
+    /// Whether nobody can change an instance but by this store, as long as it is open.
     fn is_ours_alone(&self) -> bool;
 
     /// See [`super::Store::commits_at_once`].

@@ -35,6 +35,7 @@ mod memory_desk;
 mod memory_neighbours;
 mod migrations;
 mod neighbours;
+mod newest;
 mod notices;
 mod open;
 #[cfg(test)]
@@ -69,11 +70,6 @@ pub trait Store: ControlStore {
     /// [`Trouble`] says whether the batch is known not to be committed. When that is unknown, the caller reads again
     /// before it acts.
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble>;
-
-    /// Whether nobody else can change an instance as long as this process lives.
-    fn is_ours_alone(&self) -> bool {
-        false
-    }
 
     /// How many commits may be under way at a time, for the best use of the database.
     fn commits_at_once(&self) -> usize {

@@ -15,6 +15,7 @@ use super::commit::{self, Failure};
 use super::driver::{Driver, Transaction, Unwritten};
 use super::gather::{Gather, Reading};
 use super::listing::{conditions, listing};
+use super::newest::Newest;
 use super::postgres::is_dead;
 use super::rows::{self, instance_columns};
 use super::statement::Batched;
@@ -36,6 +37,8 @@ pub(super) struct SqlStore<D> {
     by_id: Gather<WorkflowId, Readable>,
     /// The same by what started them: scope and key.
     by_start: Gather<StartedBy, Readable>,
+    /// What was committed last, where nobody else commits.
+    newest: Option<Newest>,
 }
 
 /// Scope and key of a start.
@@ -62,7 +65,15 @@ impl<D: Driver> SqlStore<D> {
 
     /// With a clock of somebody else's.
     pub(super) fn by_clock(driver: D, clock: Arc<dyn Clock>) -> Self {
-        SqlStore { driver, clock, anchor: None, by_id: Gather::default(), by_start: Gather::default() }
+        let newest = driver.is_ours_alone().then(Newest::default);
+        SqlStore {
+            driver,
+            clock,
+            anchor: None,
+            by_id: Gather::default(),
+            by_start: Gather::default(),
+            newest,
+        }
     }
 
     pub(super) async fn begin(&self, doing: &'static str) -> Result<D::Transaction, Trouble> {
@@ -77,23 +88,8 @@ impl<D: Driver> SqlStore<D> {
     ) -> Result<Vec<Row>, Trouble> {
         self.driver.read(sql, values).await.map_err(|source| not_committed(doing)(source.into()))
     }
-}
 
-#[async_trait]
-impl<D: Driver> Store for SqlStore<D> {
-    fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.clock)
-    }
-
-    fn is_ours_alone(&self) -> bool {
-        self.driver.is_ours_alone()
-    }
-
-    fn commits_at_once(&self) -> usize {
-        D::COMMITS_AT_ONCE
-    }
-
-    async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
+    async fn write(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
         const DOING: &str = "commit a batch";
         let whole = if unguarded::is_planted() { None } else { commit::undisturbed(batch, node) };
         if let Some(parts) = whole {
@@ -127,6 +123,28 @@ impl<D: Driver> Store for SqlStore<D> {
                 }
             }
         }
+    }
+}
+
+#[async_trait]
+impl<D: Driver> Store for SqlStore<D> {
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    fn commits_at_once(&self) -> usize {
+        D::COMMITS_AT_ONCE
+    }
+
+    async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
+        let result = self.write(batch, node).await;
+        if let Some(newest) = &self.newest {
+            match &result {
+                Ok(written) => newest.wrote(batch, written),
+                Err(trouble) => newest.failed(trouble.fate),
+            }
+        }
+        result
     }
 
     async fn overview(&self, look: Look) -> Result<Overview, Trouble> {
@@ -257,6 +275,9 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn load(&self, id: WorkflowId) -> Result<Option<Instance>, Trouble> {
         const DOING: &str = "load an instance";
+        if let Some(newest) = self.newest.as_ref().and_then(|newest| newest.of(id)) {
+            return Ok(Some(Instance::clone(&newest)));
+        }
         static LOAD: Batched = Batched {
             columns: &[Text("id")],
             sql: concat!(
