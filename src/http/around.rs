@@ -35,7 +35,7 @@ impl<S> Around<S> {
 
 impl<S> Service<Request> for Around<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response;
@@ -50,10 +50,13 @@ where
         let app = Arc::clone(&self.app);
         let named = Named::give(&app, &mut request);
         let form = Form::wanted(request.headers());
-        let answering = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let mut inner = self.inner.clone();
         Box::pin(async move {
-            let answered = answering.instrument(named.span().clone()).await;
-            let mut response = form.envelope(answered.map(|Ok(response)| response), named.id());
+            let answering = async {
+                let answered = AssertUnwindSafe(async { inner.call(request).await }).catch_unwind().await;
+                form.envelope(answered.map(|Ok(response)| response), named.id())
+            };
+            let mut response = answering.instrument(named.span().clone()).await;
             headers::secure(response.headers_mut());
             named.answered(&app, &mut response);
             Ok(response)

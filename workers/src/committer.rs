@@ -193,8 +193,11 @@ impl Desk {
                 self.hub.publish(&moved.instance, moved.put.iter().any(|task| task.claimed));
                 &moved.put
             }
-            Op::PutBack(back) => return self.wake.due(back.due_at),
-            Op::Discard(_) => return,
+            Op::PutBack(back) => {
+                self.hub.rests(back.task.instance);
+                return self.wake.due(back.due_at);
+            }
+            Op::Discard(task) => return self.hub.rests(task.instance),
         };
         for task in put.iter().filter(|task| !task.claimed) {
             self.wake.due(task.due_at);

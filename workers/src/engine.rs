@@ -516,7 +516,8 @@ impl Engine {
         timeout: Duration,
         enough: impl Fn(&Instance) -> bool,
     ) -> impl Future<Output = Result<Option<Arc<Instance>>, Trouble>> + Send {
-        let moving = if timeout.is_zero() { None } else { self.inner.hub.going_on_here(id) };
+        let waits = !timeout.is_zero() && self.accepting();
+        let moving = if waits { self.inner.hub.going_on_here(id) } else { None };
         let moving = moving.filter(|moving| !enough(moving));
         async move {
             match moving {

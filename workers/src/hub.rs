@@ -22,7 +22,7 @@ impl Hub {
     /// Waits for an instance from here on.
     pub fn watch(self: &Arc<Self>, id: WorkflowId) -> Watch {
         let news = self.lock().entry(id).or_insert_with(|| watch::Sender::new(None)).subscribe();
-        Watch { id, news, hub: Arc::clone(self) }
+        Watch { id, news: Some(news), hub: Arc::clone(self) }
     }
 
     /// An instance was committed; `goes_on_here` when this process performs its next step at once.
@@ -35,6 +35,11 @@ impl Hub {
                 }
             });
         }
+    }
+
+    /// This process performs nothing of an instance any more.
+    pub(crate) fn rests(&self, id: WorkflowId) {
+        self.recent().rests(id);
     }
 
     /// The revision of an instance that was committed here last, while it is remembered.
@@ -60,7 +65,8 @@ impl Hub {
 /// One waiter.
 pub struct Watch {
     id: WorkflowId,
-    news: watch::Receiver<Option<Arc<Instance>>>,
+    /// There until it is dropped.
+    news: Option<watch::Receiver<Option<Arc<Instance>>>>,
     hub: Arc<Hub>,
 }
 
@@ -68,16 +74,17 @@ impl Watch {
     /// Waits until the instance moves in this process, `at_most` so long. The newest revision that was seen here, if
     /// it moved.
     pub async fn changed(&mut self, at_most: Duration) -> Option<Arc<Instance>> {
-        tokio::time::timeout(at_most, self.news.changed()).await.ok()?.ok()?;
-        self.news.borrow_and_update().clone()
+        let news = self.news.as_mut()?;
+        tokio::time::timeout(at_most, news.changed()).await.ok()?.ok()?;
+        news.borrow_and_update().clone()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut waiting = self.hub.lock();
-        // This receiver is still counted.
-        if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+        self.news = None;
+        if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() == 0) {
             waiting.remove(&self.id);
         }
     }

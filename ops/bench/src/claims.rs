@@ -45,7 +45,7 @@ impl Claims {
             earlier.0.iter().find(|(known, _)| known.total_cmp(&bound).is_eq()).map_or(0, |it| it.1)
         };
         let since: Vec<(f64, u64)> =
-            self.0.iter().map(|(bound, count)| (*bound, count - before(*bound))).collect();
+            self.0.iter().map(|(bound, count)| (*bound, count.saturating_sub(before(*bound)))).collect();
         let all = since.last().map(|(_, count)| *count).filter(|count| *count >= 100)?;
         let kept = since.iter().find(|(_, count)| count * 100 >= all * 99)?;
         Some(kept.0 * 1_000.0)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use workflows::time::At;
 
 use super::{Caller, Role};
@@ -17,13 +18,16 @@ const LEEWAY: f64 = 60.0;
 /// So many tokens are remembered at once.
 const REMEMBERED: usize = 4_096;
 
+/// SHA-256 of a token: the token itself is not kept.
+type Fingerprint = [u8; 32];
+
 /// What a token has to satisfy.
 pub struct TokenRules {
     key: DecodingKey,
     checks: Validation,
     /// What tokens claim whose signature was checked before: the key that they were signed with is this process' for its
     /// life. Their times are checked each time.
-    signed: Mutex<HashMap<Box<str>, Arc<Claims>>>,
+    signed: Mutex<HashMap<Fingerprint, Arc<Claims>>>,
 }
 
 impl TokenRules {
@@ -74,7 +78,8 @@ impl TokenRules {
 
     /// What a token claims, whatever the time.
     fn claims(&self, token: &str) -> Result<Arc<Claims>, Problem> {
-        if let Some(claims) = self.remembered().get(token) {
+        let fingerprint: Fingerprint = Sha256::digest(token).into();
+        if let Some(claims) = self.remembered().get(&fingerprint) {
             return Ok(Arc::clone(claims));
         }
         let read = jsonwebtoken::decode::<Claims>(token, &self.key, &self.checks)
@@ -84,11 +89,11 @@ impl TokenRules {
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(token.into(), Arc::clone(&claims));
+        remembered.insert(fingerprint, Arc::clone(&claims));
         Ok(claims)
     }
 
-    fn remembered(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Claims>>> {
+    fn remembered(&self) -> MutexGuard<'_, HashMap<Fingerprint, Arc<Claims>>> {
         self.signed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -34,14 +34,15 @@ pub(super) async fn write<T: Transaction>(
     ops.refuse_repeated(heard, Written::Duplicate);
     let found = instances(tx.batch(&HEAR, &heard_cells(&ops)).await?)?;
     ops.keep(|op| heard(op).is_some(), &found, Written::Duplicate);
-    let found = instances(tx.batch(unguarded::claim(&CONSUME), &claim_cells(&ops)).await?)?;
+    let found =
+        instances(tx.batch(unguarded::claim(&CONSUME, &unguarded::CONSUME).0, &claim_cells(&ops)).await?)?;
     ops.keep(|op| claim(op).is_some(), &found, Written::Stale);
     let found = instances(tx.batch(&PUT_BACK, &put_back_cells(&ops)).await?)?;
     ops.keep(|op| matches!(op, Op::PutBack(_)), &found, Written::Stale);
     ops.refuse_repeated(start_key, Written::Taken);
     let found = instances(tx.batch(&START, &start_cells(&ops)).await?)?;
     ops.keep(|op| matches!(op, Op::Start(_)), &found, Written::Taken);
-    let update = unguarded::revision(&MOVE, &unguarded::MOVE);
+    let (update, _) = unguarded::revision(&MOVE, &unguarded::MOVE);
     let (guarded, written) = (ops.moves().count(), tx.affect(update, &move_cells(&ops)).await?);
     if guarded as u64 != written {
         return Err(GuardBroken { guarded, written }.into());
@@ -66,20 +67,20 @@ pub(super) fn undisturbed(batch: &[Op], node: &NodeId) -> Option<Vec<Part>> {
     let follow = Follow::of(&ops, node, replaced);
     // Revisions first, as in `write`: two batches of two processes wait for each other and never in a circle.
     let parts = [
-        Part::exactly(&MOVE, move_cells(&ops)),
+        Part::guarded(unguarded::revision(&MOVE, &unguarded::MOVE), move_cells(&ops)),
         Part::exactly(&HEAR, heard_cells(&ops)),
-        Part::exactly(&REPLACE, replace_cells(&ops, node)),
-        Part::exactly(
-            &CONSUME,
+        Part::guarded(unguarded::claim(&REPLACE, &unguarded::REPLACE), replace_cells(&ops, node)),
+        Part::guarded(
+            unguarded::claim(&CONSUME, &unguarded::CONSUME),
             ops.iter().filter(|op| !is_replacing(op)).filter_map(claim).flat_map(task_cells).collect(),
         ),
         Part::exactly(&PUT_BACK, put_back_cells(&ops)),
         Part::exactly(&START, start_cells(&ops)),
-        Part::exactly(&APPEND, history_cells(&ops)),
+        Part::guarded(unguarded::revision(&APPEND, &unguarded::APPEND), history_cells(&ops)),
         Part::any(&DROP_NAMED, follow.drop_named),
         Part::any(&DROP_ALL, follow.drop_all),
         Part::exactly(&PUT, follow.put),
-        Part::exactly(&TELL, message_cells(&ops)),
+        Part::guarded(unguarded::revision(&TELL, &unguarded::TELL), message_cells(&ops)),
     ];
     Some(parts.into_iter().filter(|part| !part.cells.is_empty()).collect())
 }
@@ -99,6 +100,11 @@ impl Part {
     fn exactly(statement: &'static Batched, cells: Vec<Value>) -> Self {
         let rows = cells.len() / statement.columns.len();
         Part { statement, cells, touches: Some(rows as u64) }
+    }
+
+    /// The same, unless the guard is missing.
+    fn guarded((statement, is_guarded): (&'static Batched, bool), cells: Vec<Value>) -> Self {
+        if is_guarded { Part::exactly(statement, cells) } else { Part::any(statement, cells) }
     }
 
     fn any(statement: &'static Batched, cells: Vec<Value>) -> Self {
@@ -146,7 +152,7 @@ fn is_replacing(op: &Op) -> bool {
 }
 
 /// A name that is another task's already breaks the key: the batch is then written with care.
-static REPLACE: Batched = Batched {
+pub(super) static REPLACE: Batched = Batched {
     columns: &[
         Text("instance"),
         Text("consumed"),
@@ -184,11 +190,11 @@ fn replace_cells(ops: &Standing<'_>, node: &NodeId) -> Vec<Value> {
 /// Writes what follows from the operations that stand.
 async fn follow<T: Transaction>(tx: &mut T, ops: &Standing<'_>, node: &NodeId) -> Result<(), Failure> {
     let Follow { drop_named, drop_all, put } = Follow::of(ops, node, |_| None);
-    tx.affect(unguarded::revision(&APPEND, &unguarded::APPEND), &history_cells(ops)).await?;
+    tx.affect(unguarded::revision(&APPEND, &unguarded::APPEND).0, &history_cells(ops)).await?;
     tx.affect(&DROP_NAMED, &drop_named).await?;
     tx.affect(&DROP_ALL, &drop_all).await?;
     tx.affect(&PUT, &put).await?;
-    tx.affect(unguarded::revision(&TELL, &unguarded::TELL), &message_cells(ops)).await?;
+    tx.affect(unguarded::revision(&TELL, &unguarded::TELL).0, &message_cells(ops)).await?;
     Ok(())
 }
 
@@ -211,7 +217,7 @@ async fn lock_revisions<T: Transaction>(tx: &mut T, ops: &mut Standing<'_>) -> R
     };
     let cells: Vec<Value> =
         ops.moves().flat_map(|m| [m.instance.id.into(), (m.instance.seq - 1).into()]).collect();
-    let lock = unguarded::revision(&LOCK, &unguarded::LOCK);
+    let (lock, _) = unguarded::revision(&LOCK, &unguarded::LOCK);
     let found = instances(tx.batch(lock, &cells).await?)?;
     ops.keep(|op| as_move(op).is_some(), &found, Written::Stale);
     Ok(())

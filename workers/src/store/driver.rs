@@ -54,7 +54,8 @@ pub trait Driver: Send + Sync + 'static {
     const DEAD_NODES: Option<&'static str>;
 
     /// Writes parts in one transaction, in their order, when each touches as many rows as it must; otherwise, and when
-    /// a key is there already, nothing is written and the answer is `false`. No two parts touch one row.
+    /// a key is there already, nothing is written and the answer is `false`. No two parts touch one row, but that what
+    /// an end consumes is among all that it takes back.
     fn write_exactly(&self, parts: &[Part]) -> impl Future<Output = Result<bool, Unwritten>> + Send;
 
     /// Begins one.

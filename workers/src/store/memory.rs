@@ -436,8 +436,9 @@ impl Tables {
             Drop::All => self.tasks.retain(|(instance, _), _| *instance != id),
         }
         if let Some(row) = self.instances.get_mut(&id) {
-            // Kind, owner, start and birth are for good.
+            // Kind, owner, start and birth are for good, and so is an order but for its version.
             *row = Instance {
+                order: if m.upcast { Arc::clone(&m.instance.order) } else { Arc::clone(&row.order) },
                 kind: Arc::clone(&row.kind),
                 owner: Arc::clone(&row.owner),
                 start: row.start.clone(),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{
+    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgListener, PgPool, PgPoolOptions, PgRow,
+    PgSeverity,
+};
 use sqlx::{Arguments, AssertSqlSafe, Column as _, Connection, Postgres, Row as _, TypeInfo, ValueRef};
 use workflows::time::At;
 
@@ -21,6 +24,9 @@ use super::value::{Row, Value, hex, str_of};
 /// An open PostgreSQL database.
 pub(super) struct PostgresDriver {
     writers: PgPool,
+    /// What writes a batch in one statement. Nobody begins a transaction on these: in one that somebody left open, such a
+    /// statement would be answered and not be committed.
+    batches: PgPool,
     readers: PgPool,
     /// Reads that find each row by its key.
     lookups: PgPool,
@@ -87,14 +93,15 @@ impl PostgresDriver {
         first.close().await.map_err(OpenError::connect)?;
 
         let limited = connect.options(LIMITS);
-        let writers = pool(options.writers)
-            .before_acquire(is_still_there)
-            .connect_with(limited.clone().options(BY_KEY));
+        let by_key = limited.clone().options(BY_KEY);
+        let batches = pool(BATCHES).before_acquire(is_still_there).connect_with(by_key.clone());
+        let writers = pool(options.writers).connect_with(by_key);
         let only_reads = limited.clone().options([("default_transaction_read_only", "on")]);
         let lookups = pool(LOOKUPS).connect_with(only_reads.clone().options(BY_KEY));
         let readers = pool(options.readers).connect_with(only_reads);
         Ok(PostgresDriver {
             writers: writers.await.map_err(OpenError::connect)?,
+            batches: batches.await.map_err(OpenError::connect)?,
             readers: readers.await.map_err(OpenError::connect)?,
             lookups: lookups.await.map_err(OpenError::connect)?,
             life: limited,
@@ -118,17 +125,19 @@ impl PostgresDriver {
             let touches = i64::try_from(touches).unwrap_or(i64::MAX);
             arguments.add(touches).map_err(|error| Unwritten::not_committed(sqlx::Error::Encode(error)))?;
         }
-        let mut connection = self.writers.acquire().await.map_err(Unwritten::not_committed)?;
+        let mut connection = self.batches.acquire().await.map_err(Unwritten::not_committed)?;
         self.trips.count();
         let text = AssertSqlSafe(self.texts.of_all(parts, 0));
         match sqlx::query_with(text, arguments).execute(&mut *connection).await {
             Ok(_) => Ok(true),
-            Err(error) => match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
-                Some(code) if matches!(&*code, BROKEN_GUARD | TAKEN_KEY) => Ok(false),
-                // An error of the statement itself; anything else may have come behind the commit.
-                Some(_) if !severed(&error) => Err(Unwritten::not_committed(error)),
-                Some(_) | None => Err(Unwritten::unknown(error)),
-            },
+            Err(error) if is_of_the_statement(&error) => {
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                match code.as_deref() {
+                    Some(BROKEN_GUARD | TAKEN_KEY) => Ok(false),
+                    _ => Err(Unwritten::not_committed(error)),
+                }
+            }
+            Err(error) => Err(Unwritten::unknown(error)),
         }
     }
 
@@ -145,14 +154,26 @@ impl PostgresDriver {
     }
 }
 
+/// Whether the server refused the statement and goes on. What ends the connection, or the server, may have come behind the
+/// commit.
+fn is_of_the_statement(error: &sqlx::Error) -> bool {
+    let told = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    told.is_some_and(|error| error.severity() == PgSeverity::Error)
+}
+
+/// Connections of batches: as many as are under way at once.
+const BATCHES: u32 = 2;
+
 /// SQLSTATE `invalid_text_representation`: what the one statement makes of a guard that does not hold.
 const BROKEN_GUARD: &str = "22P02";
 /// SQLSTATE `unique_violation`.
 const TAKEN_KEY: &str = "23505";
 
-/// After anything went wrong, so many batches are written statement by statement: whatever it was is rarely alone, and the
-/// server's log has a line for each statement that fails.
-const CAUTIOUS: u32 = 64;
+/// After a guard did not hold, so many batches are written statement by statement: whatever disturbed it is rarely alone,
+/// and the server's log has a line for each statement that fails.
+const DISTURBED: u32 = 8;
+/// The same after anything else went wrong.
+const FAILED: u32 = 64;
 
 /// How many batches are still to be written with caution.
 #[derive(Debug)]
@@ -163,8 +184,8 @@ impl Caution {
         Caution(AtomicU32::new(0))
     }
 
-    fn take(&self) {
-        self.0.store(CAUTIOUS, Ordering::Relaxed);
+    fn take(&self, batches: u32) {
+        self.0.fetch_max(batches, Ordering::Relaxed);
     }
 
     fn is_due(&self) -> bool {
@@ -180,7 +201,7 @@ impl Driver for PostgresDriver {
     type Life = PgListener;
 
     /// While one waits for the disk, others are executed; with more, each holds less.
-    const COMMITS_AT_ONCE: usize = 2;
+    const COMMITS_AT_ONCE: usize = BATCHES as usize;
 
     const DEAD_NODES: Option<&'static str> =
         Some(concat!("/* dead nodes */ select n.node from nodes n where n.node <> $1 and ", is_dead!()));
@@ -198,12 +219,12 @@ impl Driver for PostgresDriver {
         match written {
             Ok(whole) => {
                 if !whole {
-                    self.caution.take();
+                    self.caution.take(DISTURBED);
                 }
                 Ok(whole)
             }
             Err(unwritten) => {
-                self.caution.take();
+                self.caution.take(FAILED);
                 Err(unwritten)
             }
         }
@@ -283,6 +304,7 @@ impl Driver for PostgresDriver {
     async fn close(&self) {
         self.readers.close().await;
         self.lookups.close().await;
+        self.batches.close().await;
         self.writers.close().await;
     }
 
@@ -356,9 +378,9 @@ async fn verify_durability(connection: &mut PgConnection) -> Result<(), OpenErro
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the pool's form of it")]
 /// A connection that died while idle is found out before anything is written on it: what is lost with it afterwards may
 /// be there or not.
+#[expect(clippy::needless_pass_by_value, reason = "the pool's form of it")]
 fn is_still_there(
     connection: &mut PgConnection,
     about: PoolConnectionMetadata,

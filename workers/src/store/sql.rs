@@ -23,7 +23,7 @@ use super::statement::Column::{Int, Text};
 use super::value::{Misread, Row, Value};
 use super::{
     Backlog, Claimed, Fate, Filter, HistoryRow, InboxKey, Instance, LaneDue, Look, NodeId, Op, Overview,
-    Store, TaskRef, TaskRow, Trouble, Upkeep, Written, unguarded,
+    Store, TaskRef, TaskRow, Trouble, Upkeep, Written,
 };
 use crate::ports::{AnchoredClock, Clock};
 
@@ -91,8 +91,7 @@ impl<D: Driver> SqlStore<D> {
 
     async fn write(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
         const DOING: &str = "commit a batch";
-        let whole = if unguarded::is_planted() { None } else { commit::undisturbed(batch, node) };
-        if let Some(parts) = whole {
+        if let Some(parts) = commit::undisturbed(batch, node) {
             if parts.is_empty() {
                 return Ok(vec![Written::Committed; batch.len()]);
             }
@@ -137,12 +136,10 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn commit(&self, batch: &[Op], node: &NodeId) -> Result<Vec<Written>, Trouble> {
+        let writing = self.newest.as_ref().map(Newest::writing);
         let result = self.write(batch, node).await;
-        if let Some(newest) = &self.newest {
-            match &result {
-                Ok(written) => newest.wrote(batch, written),
-                Err(trouble) => newest.failed(trouble.fate),
-            }
+        if let Some(writing) = writing {
+            writing.answered(batch, &result);
         }
         result
     }
@@ -275,9 +272,6 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn load(&self, id: WorkflowId) -> Result<Option<Instance>, Trouble> {
         const DOING: &str = "load an instance";
-        if let Some(newest) = self.newest.as_ref().and_then(|newest| newest.of(id)) {
-            return Ok(Some(Instance::clone(&newest)));
-        }
         static LOAD: Batched = Batched {
             columns: &[Text("id")],
             sql: concat!(
@@ -287,6 +281,9 @@ impl<D: Driver> Store for SqlStore<D> {
             ),
             returning: "",
         };
+        if let Some(newest) = self.newest.as_ref().and_then(|newest| newest.of(id)) {
+            return Ok(Some(Instance::clone(&newest)));
+        }
         let read = |ids: Vec<WorkflowId>| -> Reading<'_, WorkflowId, Readable> {
             async move {
                 let cells: Vec<Value> = ids.into_iter().map(Value::from).collect();

@@ -10,19 +10,14 @@ use super::statement::Column::{Int, Text};
 const REVISION: &str = "no guard on the revision";
 const CLAIM: &str = "no guard on the claim";
 
-/// Whether a guard is missing: numbers of rows then say nothing.
-pub(super) fn is_planted() -> bool {
-    planted::is(REVISION) || planted::is(CLAIM)
+/// A statement that guards a revision, unless that is missing; and whether it does: without, numbers of rows say nothing.
+pub(super) fn revision(guarded: &'static Batched, unguarded: &'static Batched) -> (&'static Batched, bool) {
+    if planted::is(REVISION) { (unguarded, false) } else { (guarded, true) }
 }
 
-/// A statement that guards a revision, unless that is missing.
-pub(super) fn revision(guarded: &'static Batched, unguarded: &'static Batched) -> &'static Batched {
-    if planted::is(REVISION) { unguarded } else { guarded }
-}
-
-/// A statement that guards a claim, unless that is missing.
-pub(super) fn claim(guarded: &'static Batched) -> &'static Batched {
-    if planted::is(CLAIM) { &CONSUME } else { guarded }
+/// The same of one that guards a claim.
+pub(super) fn claim(guarded: &'static Batched, unguarded: &'static Batched) -> (&'static Batched, bool) {
+    if planted::is(CLAIM) { (unguarded, false) } else { (guarded, true) }
 }
 
 pub(super) static LOCK: Batched = Batched {
@@ -31,7 +26,17 @@ pub(super) static LOCK: Batched = Batched {
     returning: "",
 };
 
-static CONSUME: Batched = Batched {
+pub(super) static REPLACE: Batched = Batched {
+    columns: super::commit::REPLACE.columns,
+    sql: "/* replace any */ with {d} \
+          update tasks set name = d.name, born = d.born, lane = d.lane, due_at = d.due_at, \
+          attempts = d.claims, losses = 0, doubt = 0, fence = d.claims, lease = d.lease, \
+          first_at = d.first_at, finding = null \
+          from d where tasks.instance = d.instance and tasks.name = d.consumed and tasks.lease is not null",
+    returning: "",
+};
+
+pub(super) static CONSUME: Batched = Batched {
     columns: &[Text("instance"), Text("name"), Int("born"), Int("fence")],
     sql: "/* consume any */ with {d} \
           delete from tasks where (instance, name) in (select instance, name from d) \
