@@ -155,7 +155,7 @@ pub async fn open(url: &str, options: &Options) -> Result<Database, OpenError> {
         }
         "postgres" | "postgresql" => {
             // A database that starts together with this process is there in a moment.
-            let open = || PostgresDriver::open(url, options);
+            let open = || Box::pin(PostgresDriver::open(url, options));
             let driver = open.retry(A_MOMENT).when(|error| matches!(error, OpenError::Connect(_))).await?;
             Ok(database(SqlStore::new(driver).await.map_err(OpenError::Ask)?))
         }
