@@ -70,7 +70,7 @@ type Figure = (&'static str, fn(&Run) -> Option<f64>);
 
 /// What is reported of each run, in this order.
 const FIGURES: [Figure; 19] = [
-    ("workflows_per_s", |run| (run.done > 0).then_some(run.per_second)),
+    ("workflows_per_s", |run| (run.per_second > 0.0).then_some(run.per_second)),
     ("start_p50_ms", |run| run.start.map(|start| start.p50)),
     ("start_p95_ms", |run| run.start.map(|start| start.p95)),
     ("start_p99_ms", |run| run.start.map(|start| start.p99)),

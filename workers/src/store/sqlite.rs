@@ -34,7 +34,8 @@ pub(super) struct SqliteDriver {
 
 /// How long a connection waits for another one's lock. Only a checkpoint of a reader's leftovers makes it wait at all.
 const BUSY: Duration = Duration::from_secs(5);
-/// Holds every text of every statement: nine sizes of some twenty batched ones, and the plain ones.
+/// Holds every text in use: one for each size of each combination of parts that batches have, and those of claims and reads.
+/// A text of the largest size takes some hundred kilobytes when it is prepared.
 const STATEMENTS: usize = 512;
 /// Pages of 4 KiB in the write-ahead log at which a commit moves them into the file: 16 MiB.
 const CHECKPOINT_PAGES: &str = "4000";
