@@ -209,3 +209,18 @@ async fn postgres_may_stop_or_crash_and_loses_nothing_it_answered() {
     let ids: Vec<_> = on.list(Filter::default()).await.into_iter().map(|one| one.id).collect();
     assert_eq!(ids, [id(2), id(1)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_is_given_up_while_it_begins_swallows_no_batch() {
+    let on = Subject::postgres().await;
+    let elsewhere = Subject::opened(on.url.clone().unwrap(), None).await;
+    for n in 1..=60 {
+        // Each is given up a little later than the one before: somewhere on the way from its begin to its commit.
+        for given_up in 1..4 {
+            let patience = Duration::from_micros(10 * u64::try_from(n).unwrap() * given_up);
+            let _ = tokio::time::timeout(patience, on.store.renew(&[], T0)).await;
+        }
+        assert_eq!(on.commit([start(n)]).await, [Written::Committed]);
+        assert!(elsewhere.load(n).await.is_some(), "answered and not there: {n}");
+    }
+}
