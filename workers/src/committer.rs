@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use workflows::engine::{Audience, Message};
-use workflows::ids::WorkflowId;
 
 use crate::hub::Hub;
 use crate::meters::Meters;
@@ -124,7 +123,7 @@ impl Loop {
         let mut ops = Vec::with_capacity(waiting.len());
         let mut answers = Vec::with_capacity(waiting.len());
         for pending in waiting {
-            if instances.insert(instance_of(&pending.op)) {
+            if instances.insert(pending.op.instance()) {
                 ops.push(pending.op);
                 answers.push(pending.answer);
             } else {
@@ -213,15 +212,6 @@ impl Desk {
     }
 }
 
-fn instance_of(op: &Op) -> WorkflowId {
-    match op {
-        Op::Start(start) => start.instance.id,
-        Op::Move(moved) => moved.instance.id,
-        Op::PutBack(back) => back.task.instance,
-        Op::Discard(task) => task.instance,
-    }
-}
-
 /// An error with its causes, for the log.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -238,6 +228,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use sqlx::{Connection, Executor, SqliteConnection};
     use workflows::engine::Status;
+    use workflows::ids::WorkflowId;
     use workflows::time::At;
 
     use super::*;

@@ -14,7 +14,6 @@ use workflows::planted;
 use workflows::time::At;
 
 use super::audit::IN_DOUBT;
-use super::commit::concerns;
 use super::memory_desk::Desk;
 use super::{
     Audit, Backlog, Census, Claimed, Drop, Fault, Faulty, Filter, HistoryRow, InboxKey, Instance, LaneDue,
@@ -51,7 +50,7 @@ impl Store for MemoryStore {
         let mut tables = self.tables();
         let mut concerned = BTreeSet::new();
         let write = |op: &Op| {
-            if !concerned.insert(concerns(op)) {
+            if !concerned.insert(op.instance()) {
                 return Written::Stale;
             }
             match op {

@@ -242,6 +242,18 @@ pub enum Op {
     Discard(TaskRef),
 }
 
+impl Op {
+    /// The instance that it concerns.
+    pub fn instance(&self) -> WorkflowId {
+        match self {
+            Op::Start(start) => start.instance.id,
+            Op::Move(moved) => moved.instance.id,
+            Op::PutBack(back) => back.task.instance,
+            Op::Discard(task) => task.instance,
+        }
+    }
+}
+
 /// A new instance with what must follow. Refused as [`Written::Taken`] when the key is taken.
 #[derive(Clone, Debug)]
 pub struct Start {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use workflows::ids::UserId;
 use workflows::money::{Currency, Money};
 use workflows::ports::payments::BankId;
@@ -166,7 +166,7 @@ pub(super) enum Act {
 /// A bank that holds 15000.50 kroner and says so, unless it was told what to say.
 pub(super) struct Bank {
     pub(super) acts: Mutex<VecDeque<Act>>,
-    pub(super) attended: Mutex<Vec<bool>>,
+    pub(super) attended: watch::Sender<Vec<bool>>,
     pub(super) door: Semaphore,
 }
 
@@ -181,7 +181,7 @@ pub(super) const WIDE: u32 = 1_000;
 impl Default for Bank {
     fn default() -> Self {
         let door = Semaphore::new(WIDE as usize);
-        Bank { acts: Mutex::default(), attended: Mutex::default(), door }
+        Bank { acts: Mutex::default(), attended: watch::Sender::default(), door }
     }
 }
 
@@ -200,16 +200,13 @@ impl Bank {
     }
 
     pub(super) fn attended(&self) -> Vec<bool> {
-        self.attended.lock().unwrap().clone()
+        self.attended.borrow().clone()
     }
 
     pub(super) async fn heard(&self, calls: usize) {
-        let enough = async {
-            while self.attended().len() < calls {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(SOON, enough).await.unwrap();
+        let mut attended = self.attended.subscribe();
+        let enough = attended.wait_for(|attended| attended.len() >= calls);
+        tokio::time::timeout(SOON, enough).await.unwrap().unwrap();
     }
 }
 
@@ -217,7 +214,8 @@ impl Bank {
 impl HttpPort for Bank {
     async fn send(&self, request: HttpRequest, _: &Pass, _: Duration) -> Result<HttpReply, HttpFault> {
         assert!(request.target.starts_with("/v1/accounts/acc-"), "{}", request.target);
-        self.attended.lock().unwrap().push(request.headers.contains_key("psu-ip-address"));
+        let attended = request.headers.contains_key("psu-ip-address");
+        self.attended.send_modify(|all| all.push(attended));
         let _entered = self.door.acquire().await.unwrap();
         let act = self.acts.lock().unwrap().pop_front();
         match act.unwrap_or(Act::Answer(200, BALANCE)) {
